@@ -1,0 +1,151 @@
+"""2-D convolution with stride, padding, dilation and groups, as one matrix product a group.
+
+Every framework's "convolution" is a cross-correlation (the kernel is not flipped); paper eq. 1 without bias.
+
+    y[n, o, i, j] = b[o] + sum_{c, p, q} w[o, c, p, q] * x[n, g*C/G + c, i*s + p*d - pad, j*s + q*d - pad]
+
+where x is zero outside the image, and g = o // (O/G) is the group of output channel o.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from senumpy.ops.arrays import (
+    Array,
+    check_array,
+    check_same_dtype,
+    check_upstream,
+    namespace,
+    per_channel,
+    zeros,
+)
+from senumpy.ops.windows import IntOrPair, Pair, Window, output_size, pad, padded_size, pair, taps, unpad
+
+
+class Conv2dCache(NamedTuple):
+    """What `conv2d_backward` needs."""
+
+    x: Array
+    w: Array
+    has_bias: bool
+    window: Window
+    groups: int
+    out: Pair
+
+
+class Conv2dGradients(NamedTuple):
+    """Gradients in the order of the forward's arguments."""
+
+    dx: Array
+    dw: Array
+    db: Array | None
+
+
+def conv2d_forward(
+    x: Array,
+    w: Array,
+    b: Array | None = None,
+    *,
+    stride: IntOrPair = 1,
+    padding: IntOrPair = 0,
+    dilation: IntOrPair = 1,
+    groups: int = 1,
+) -> tuple[Array, Conv2dCache]:
+    """Convolve a batch of images with a bank of kernels.
+
+    Parameters
+    ----------
+    x : (N, C, H, W) array, float32 or float64
+    w : (O, C/groups, kh, kw) array
+    b : (O,) array, optional
+    stride, padding, dilation : int or pair
+        For both axes, or (vertical, horizontal).
+    groups : int
+        Divides C and O; each group sees its own C/groups channels. groups = C is a depthwise convolution.
+
+    Returns
+    -------
+    y : (N, O, H', W') array
+        H' = floor((H + 2 padding - dilation (kh - 1) - 1) / stride) + 1, likewise W'.
+    cache : Conv2dCache
+
+    Raises
+    ------
+    TypeError, ValueError
+        Wrong dtype, rank, channels or geometry; the message names the argument.
+    """
+    check_array("x", x, ("N", "C", "H", "W"))
+    check_array("w", w, ("O", "C/groups", "kh", "kw"))
+    (n, c, h, width), (o, c_group, kh, kw) = x.shape, w.shape
+    if not hasattr(groups, "__index__") or isinstance(groups, bool):
+        raise TypeError(f"groups: got {groups!r}, wanted an int")
+    if groups < 1 or c % groups or o % groups:
+        raise ValueError(f"groups: got {groups}, wanted a divisor of C = {c} (x) and of O = {o} (w)")
+    if c_group != c // groups:
+        raise ValueError(
+            f"w: got shape {w.shape}, wanted ({o}, {c // groups}, {kh}, {kw}) "
+            f"for x {x.shape} and groups {groups}"
+        )
+    if b is not None:
+        check_array("b", b, (o,))
+    check_same_dtype(x=x, w=w, b=b)
+    window = Window(
+        (kh, kw), pair("stride", stride, 1), pair("padding", padding, 0), pair("dilation", dilation, 1)
+    )
+    out = output_size((h, width), window)
+
+    columns = _im2col(x, window, groups, out)
+    y = _kernel_matrix(w, groups) @ columns  # (G, O/G, K) @ (N, G, K, H'*W') -> (N, G, O/G, H'*W')
+    y = namespace(x).reshape(y, (n, o, *out))
+    if b is not None:
+        y = y + per_channel(b)
+    return y, Conv2dCache(x, w, b is not None, window, groups, out)
+
+
+# With the K = C/G*kh*kw entries that a window sees as a column of a matrix X (im2col), the forward is
+# Y = W X for each image and group. So for an upstream gradient dY = dL/dY
+#     dL/dW = sum_n dY X^T     every weight meets every window of every image,
+#     dL/dX = W^T dY           for each window; an entry of the image collects from all windows that saw it.
+# im2col copies entries, so its adjoint (col2im) adds them up where windows overlap. X is built again instead
+# of cached: it is kh*kw times as large as the image.
+def conv2d_backward(dy: Array, cache: Conv2dCache) -> Conv2dGradients:
+    """Return the gradients of `conv2d_forward` for an upstream gradient `dy` (N, O, H', W')."""
+    x, w, has_bias, window, groups, out = cache
+    n, o = x.shape[0], w.shape[0]
+    check_upstream(dy, (n, o, *out), x.dtype)
+    xp = namespace(x)
+    dy_matrix = xp.reshape(dy, (n, groups, o // groups, -1))  # (N, G, O/G, H'*W')
+
+    columns = _im2col(x, window, groups, out)
+    dw = xp.sum(dy_matrix @ xp.matrix_transpose(columns), axis=0)  # ... @ (N, G, H'*W', K) -> (G, O/G, K)
+    dcolumns = xp.matrix_transpose(_kernel_matrix(w, groups)) @ dy_matrix  # -> (N, G, K, H'*W')
+    dx = _col2im(dcolumns, x, window, out)
+    db = xp.sum(dy, axis=(0, 2, 3)) if has_bias else None
+    return Conv2dGradients(dx, xp.reshape(dw, w.shape), db)
+
+
+def _kernel_matrix(w: Array, groups: int) -> Array:
+    """Return the kernels as rows: (G, O/G, K) with K = C/G*kh*kw."""
+    return namespace(w).reshape(w, (groups, w.shape[0] // groups, -1))
+
+
+def _im2col(x: Array, window: Window, groups: int, out: Pair) -> Array:
+    """Return what each window sees as a column: (N, G, K, H'*W')."""
+    n, c = x.shape[:2]
+    padded = pad(x, window, out)
+    columns = zeros((n, c, *window.kernel, *out), x)
+    for p, q, (rows, cols) in taps(window, out):
+        columns[:, :, p, q] = padded[:, :, rows, cols]
+    return namespace(x).reshape(columns, (n, groups, -1, out[0] * out[1]))
+
+
+def _col2im(columns: Array, x: Array, window: Window, out: Pair) -> Array:
+    """Add the columns back to where `_im2col` took them from; shape and dtype of `x`."""
+    xp = namespace(x)
+    n, c, h, w = x.shape
+    columns = xp.reshape(columns, (n, c, *window.kernel, *out))
+    padded = zeros((n, c, *padded_size((h, w), window, out)), x)
+    for p, q, (rows, cols) in taps(window, out):
+        padded[:, :, rows, cols] += columns[:, :, p, q]
+    return xp.asarray(unpad(padded, window, (h, w)), copy=True)
