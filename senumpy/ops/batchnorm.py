@@ -5,8 +5,8 @@
     xhat    = (x - mu) / sqrt(var + eps)
     y       = gamma xhat + beta
 
-This is training, with the statistics of the batch. Inference, with running statistics, is another formula with
-another gradient: `batchnorm_inference.py`.
+This is training, with the statistics of the batch. Inference, with running statistics, is another formula
+with another gradient: `batchnorm_inference.py`.
 """
 
 from __future__ import annotations

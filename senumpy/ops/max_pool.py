@@ -2,8 +2,8 @@
 
     y[n,c,i,j] = max_{p,q} x[n, c, i*s + p - pad, j*s + q - pad]        over the taps inside the image
 
-Padding never wins. `padding=1` is PyTorch's form in ResNets; `padding=0, ceil_mode=True` is Caffe's, whose last
-window may hang over the edge: the same output size, other values.
+Padding never wins. `padding=1` is PyTorch's form in ResNets; `padding=0, ceil_mode=True` is Caffe's, whose
+last window may hang over the edge: the same output size, other values.
 """
 
 from __future__ import annotations

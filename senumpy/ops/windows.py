@@ -75,7 +75,7 @@ def pool_window(
 ) -> tuple[Window, Pair]:
     """Check the arguments of a pooling operation; return its window and the output size.
 
-    `stride` is `kernel` where None; `padding` is at most half of `kernel`, so no window lies outside the image.
+    `stride` is `kernel` where None; `padding` is at most half of `kernel`, so every window meets the image.
     """
     check_array("x", x, ("N", "C", "H", "W"))
     k = pair("kernel", kernel, 1)

@@ -1,0 +1,67 @@
+"""Engines: who executes the operations. `engine(name)` returns one; a model takes it as an argument."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from typing import NamedTuple
+
+from senumpy.engines.base import Engine
+from senumpy.errors import InputError, unknown_name
+
+__all__ = ["Engine", "engine", "engine_names"]
+
+
+class _Entry(NamedTuple):
+    module: str
+    attribute: str
+    requires: str = "numpy"  # package that has to be installed
+    install: str = ""
+
+
+# Adding an engine: a folder here, a line below, its name in tests/engines.
+_REGISTRY = {
+    "naive": _Entry("senumpy.engines.naive", "NaiveEngine"),
+    "numpy": _Entry("senumpy.engines.base", "Engine"),
+    "numba": _Entry("senumpy.engines.numba", "NumbaEngine", "numba", "pip install 'senumpy[fast]'"),
+    "cupy": _Entry(
+        "senumpy.engines.cupy",
+        "CupyEngine",
+        "cupy",
+        "pip install 'senumpy[gpu-cuda12]' (or gpu-cuda13, to match the driver)",
+    ),
+}
+
+
+def engine_names() -> list[str]:
+    """Return the names of the engines that can be had here and now."""
+    return [name for name in _REGISTRY if _problem(name) is None]
+
+
+def engine(name: str | Engine) -> Engine:
+    """Return the engine called `name`; an engine is returned as it is.
+
+    Raises
+    ------
+    InputError
+        No such engine, or one whose package is not installed; the message says what to do.
+    """
+    if isinstance(name, Engine):
+        return name
+    if name not in _REGISTRY:
+        raise unknown_name("engine", name, _REGISTRY)
+    problem = _problem(name)
+    if problem:
+        raise InputError(problem)
+    entry = _REGISTRY[name]
+    made: Engine = getattr(importlib.import_module(entry.module), entry.attribute)()
+    return made
+
+
+def _problem(name: str) -> str | None:
+    entry = _REGISTRY[name]
+    if importlib.util.find_spec(entry.requires) is None:
+        return f"engine {name!r} needs the package {entry.requires}, which is not installed: {entry.install}"
+    if importlib.util.find_spec(entry.module) is None:
+        return f"engine {name!r} is not part of this version of senumpy: use 'numpy'"
+    return None

@@ -1,0 +1,113 @@
+"""An engine: a namespace with the functions of `senumpy.ops` and the few array helpers that layers need.
+
+`Engine` itself runs the operations as they stand. A faster engine is a subclass that overrides what it does
+faster and inherits the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from senumpy import ops
+from senumpy.ops.arrays import Array
+
+
+class Engine:
+    """Run operations and units on NumPy arrays, exactly as `senumpy.ops` defines them."""
+
+    name = "numpy"
+
+    conv2d_forward = staticmethod(ops.conv2d_forward)
+    conv2d_backward = staticmethod(ops.conv2d_backward)
+    batchnorm2d_forward = staticmethod(ops.batchnorm2d_forward)
+    batchnorm2d_backward = staticmethod(ops.batchnorm2d_backward)
+    batchnorm2d_inference_forward = staticmethod(ops.batchnorm2d_inference_forward)
+    batchnorm2d_inference_backward = staticmethod(ops.batchnorm2d_inference_backward)
+    linear_forward = staticmethod(ops.linear_forward)
+    linear_backward = staticmethod(ops.linear_backward)
+    relu_forward = staticmethod(ops.relu_forward)
+    relu_backward = staticmethod(ops.relu_backward)
+    sigmoid_forward = staticmethod(ops.sigmoid_forward)
+    sigmoid_backward = staticmethod(ops.sigmoid_backward)
+    tanh_forward = staticmethod(ops.tanh_forward)
+    tanh_backward = staticmethod(ops.tanh_backward)
+    max_pool2d_forward = staticmethod(ops.max_pool2d_forward)
+    max_pool2d_backward = staticmethod(ops.max_pool2d_backward)
+    avg_pool2d_forward = staticmethod(ops.avg_pool2d_forward)
+    avg_pool2d_backward = staticmethod(ops.avg_pool2d_backward)
+    global_avg_pool_forward = staticmethod(ops.global_avg_pool_forward)
+    global_avg_pool_backward = staticmethod(ops.global_avg_pool_backward)
+    global_max_pool_forward = staticmethod(ops.global_max_pool_forward)
+    global_max_pool_backward = staticmethod(ops.global_max_pool_backward)
+    squeeze_forward = staticmethod(ops.squeeze_forward)
+    squeeze_backward = staticmethod(ops.squeeze_backward)
+    excitation_forward = staticmethod(ops.excitation_forward)
+    excitation_backward = staticmethod(ops.excitation_backward)
+    scale_forward = staticmethod(ops.scale_forward)
+    scale_backward = staticmethod(ops.scale_backward)
+    squeeze_excite_forward = staticmethod(ops.squeeze_excite_forward)
+    squeeze_excite_backward = staticmethod(ops.squeeze_excite_backward)
+    squeeze_excite_backward_paths = staticmethod(ops.squeeze_excite_backward_paths)
+    residual_add_forward = staticmethod(ops.residual_add_forward)
+    residual_add_backward = staticmethod(ops.residual_add_backward)
+    pad_shortcut_forward = staticmethod(ops.pad_shortcut_forward)
+    pad_shortcut_backward = staticmethod(ops.pad_shortcut_backward)
+    concat_forward = staticmethod(ops.concat_forward)
+    concat_backward = staticmethod(ops.concat_backward)
+    channel_shuffle_forward = staticmethod(ops.channel_shuffle_forward)
+    channel_shuffle_backward = staticmethod(ops.channel_shuffle_backward)
+    dropout_forward = staticmethod(ops.dropout_forward)
+    dropout_backward = staticmethod(ops.dropout_backward)
+    softmax_cross_entropy_forward = staticmethod(ops.softmax_cross_entropy_forward)
+    softmax_cross_entropy_backward = staticmethod(ops.softmax_cross_entropy_backward)
+    # Units: compositions of the above, for an engine to run in one go.
+    conv_bn_relu_forward = staticmethod(ops.conv_bn_relu_forward)
+    conv_bn_relu_backward = staticmethod(ops.conv_bn_relu_backward)
+    conv_bn_relu_inference_forward = staticmethod(ops.conv_bn_relu_inference_forward)
+    conv_bn_relu_inference_backward = staticmethod(ops.conv_bn_relu_inference_backward)
+    residual_tail_forward = staticmethod(ops.residual_tail_forward)
+    residual_tail_backward = staticmethod(ops.residual_tail_backward)
+    residual_tail_inference_forward = staticmethod(ops.residual_tail_inference_forward)
+    residual_tail_inference_backward = staticmethod(ops.residual_tail_inference_backward)
+
+    @staticmethod
+    def asarray(array: Any, dtype: Any = None) -> Array:
+        """Return `array` as one of this engine's arrays; shares memory where it can."""
+        return np.asarray(array, dtype=dtype)
+
+    @staticmethod
+    def to_numpy(array: Array) -> np.ndarray[Any, Any]:
+        """Return an array of this engine as a NumPy array; shares memory where it can."""
+        return np.asarray(array)
+
+    @staticmethod
+    def zeros(shape: Iterable[int], dtype: Any) -> Array:
+        """Return zeros."""
+        return np.zeros(tuple(shape), dtype)
+
+    @staticmethod
+    def sgd_update(
+        value: Array,
+        gradient: Array,
+        velocity: Array,
+        *,
+        lr: float,
+        momentum: float = 0.0,
+        nesterov: bool = False,
+        weight_decay: float = 0.0,
+    ) -> None:
+        """Update `value` and `velocity` in place by one step of stochastic gradient descent.
+
+            g = gradient + weight_decay * value
+            v = momentum * v + g
+            value -= lr * (g + momentum * v   if nesterov else   v)
+
+        This is the form of PyTorch (Sutskever et al. 2013 has the learning rate inside v).
+        """
+        g = gradient + weight_decay * value if weight_decay else gradient
+        velocity *= momentum
+        velocity += g
+        value -= lr * (g + momentum * velocity if nesterov else velocity)
