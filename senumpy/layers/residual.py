@@ -1,0 +1,166 @@
+"""Composite layers: a sequence, the conv-BN-ReLU unit, and the residual unit with or without SE."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from senumpy.engines import Engine
+from senumpy.layers.base import Layer
+from senumpy.layers.basic import BatchNorm2d, Conv2d
+from senumpy.layers.squeeze_excite import SqueezeExcite
+from senumpy.ops.arrays import Array
+from senumpy.ops.windows import IntOrPair
+
+
+class Sequential(Layer):
+    """Layers one after the other, named "0", "1", ..."""
+
+    def __init__(self, *layers: Layer):
+        super().__init__(layers[0].engine if layers else "numpy")
+        for k, layer in enumerate(layers):
+            setattr(self, str(k), layer)
+
+    def __iter__(self) -> Iterator[Layer]:
+        return (layer for _, layer in self._public(Layer))
+
+    def forward(self, x: Array) -> Array:
+        """Pass `x` through all layers."""
+        for layer in self:
+            x = layer.forward(x)
+        return x
+
+    def backward(self, dy: Array) -> Array:
+        """Pass `dy` back through all layers."""
+        for layer in reversed(list(self)):
+            dy = layer.backward(dy)
+        return dy
+
+
+class PadShortcut(Layer):
+    """The parameter-free shortcut: every `stride`-th pixel, zeros as further channels."""
+
+    def __init__(self, channels: int, *, stride: IntOrPair = 2, engine: str | Engine = "numpy"):
+        super().__init__(engine)
+        self.channels = channels
+        self.stride = stride
+
+    def forward(self, x: Array) -> Array:
+        """Return `x` (N, C, H, W) as (N, channels, H/stride, W/stride)."""
+        y, cache = self.engine.pad_shortcut_forward(x, channels=self.channels, stride=self.stride)
+        self._keep(cache)
+        return y
+
+    def backward(self, dy: Array) -> Array:
+        """Return dx."""
+        return self.engine.pad_shortcut_backward(dy, self._kept()).dx
+
+
+class ConvBNReLU(Layer):
+    """Convolution, batch norm and ReLU as one call into the engine; `conv` and `bn` hold the parameters."""
+
+    def __init__(self, conv: Conv2d, bn: BatchNorm2d):
+        super().__init__(conv.engine)
+        self.conv = conv
+        self.bn = bn
+
+    def forward(self, x: Array) -> Array:
+        """Return relu(bn(conv(x)))."""
+        conv, bn = self.conv, self.bn
+        arguments = (x, conv.weight.value, bn.weight.value, bn.bias.value)
+        if bn.training:
+            y, cache = self.engine.conv_bn_relu_forward(*arguments, eps=bn.eps, **conv.settings)
+            bn.update_running(cache.mean, cache.var, y.size // y.shape[1])
+        else:
+            y, cache = self.engine.conv_bn_relu_inference_forward(
+                *arguments, bn.running_mean.value, bn.running_var.value, eps=bn.eps, **conv.settings
+            )
+        self._cache = (bn.training, cache) if bn.recording else None
+        return y
+
+    def backward(self, dy: Array) -> Array:
+        """Set the gradients of all parameters; return dx."""
+        trained, cache = self._kept()
+        name = "conv_bn_relu_backward" if trained else "conv_bn_relu_inference_backward"
+        gradients: Any = getattr(self.engine, name)(dy, cache)
+        self.conv._receive(self.conv.weight, gradients.dw)
+        self.bn._receive(self.bn.weight, gradients.dgamma)
+        self.bn._receive(self.bn.bias, gradients.dbeta)
+        return gradients.dx
+
+
+class Residual(Layer):
+    """A residual unit: relu(SE(BN(conv_k(... relu(BN(conv_1(x)))))) + shortcut(x)).
+
+    Basic units have two convolutions, bottlenecks three. Parameters are named as in torchvision and timm:
+    `conv1`, `bn1`, ..., `se`, `downsample`.
+
+    Parameters
+    ----------
+    convs : sequence of Conv2d
+        The branch; batch norm and ReLU follow each, but SE, the sum and only then ReLU the last.
+    se : SqueezeExcite, optional
+        On the branch's end, before the sum (paper fig. 3).
+    shortcut : Layer, optional
+        Identity where None.
+    """
+
+    def __init__(
+        self, convs: Sequence[Conv2d], *, se: SqueezeExcite | None = None, shortcut: Layer | None = None
+    ):
+        engine = convs[0].engine
+        super().__init__(engine)
+        self._steps = []
+        for k, conv in enumerate(convs, start=1):
+            weight = conv.weight.value
+            bn = BatchNorm2d(weight.shape[0], engine=engine, dtype=weight.dtype)
+            setattr(self, f"conv{k}", conv)
+            setattr(self, f"bn{k}", bn)
+            self._steps.append(ConvBNReLU(conv, bn))
+        last = self._steps.pop()
+        self._last_conv, self._last_bn = last.conv, last.bn
+        self.se = se
+        self.downsample = shortcut
+
+    def forward(self, x: Array) -> Array:
+        """Return the unit's result for `x` (N, C, H, W)."""
+        c = x
+        for step in self._steps:
+            c = step.forward(c)
+        c = self._last_conv.forward(c)
+        shortcut = self.downsample.forward(x) if self.downsample else x
+        return self._tail_forward(c, shortcut)
+
+    def backward(self, dy: Array) -> Array:
+        """Set the gradients of all parameters; return dx, the sum over branch and shortcut."""
+        dx, dshortcut = self._tail_backward(dy)
+        dx = self._last_conv.backward(dx)
+        for step in reversed(self._steps):
+            dx = step.backward(dx)
+        return dx + (self.downsample.backward(dshortcut) if self.downsample else dshortcut)
+
+    def _tail_forward(self, c: Array, shortcut: Array) -> Array:
+        bn = self._last_bn
+        w1, b1, w2, b2 = self.se.weights() if self.se else (None, None, None, None)
+        settings: dict[str, Any] = {"eps": bn.eps, **(self.se.settings() if self.se else {})}
+        gamma, beta = bn.weight.value, bn.bias.value
+        if bn.training:
+            y, cache = self.engine.residual_tail_forward(c, gamma, beta, w1, b1, w2, b2, shortcut, **settings)
+            bn.update_running(cache.mean, cache.var, c.size // c.shape[1])
+        else:
+            mean, var = bn.running_mean.value, bn.running_var.value
+            y, cache = self.engine.residual_tail_inference_forward(
+                c, gamma, beta, mean, var, w1, b1, w2, b2, shortcut, **settings
+            )
+        self._keep((bn.training, cache))
+        return y
+
+    def _tail_backward(self, dy: Array) -> tuple[Array, Array]:
+        trained, cache = self._kept()
+        name = "residual_tail_backward" if trained else "residual_tail_inference_backward"
+        gradients: Any = getattr(self.engine, name)(dy, cache)
+        self._last_bn._receive(self._last_bn.weight, gradients.dgamma)
+        self._last_bn._receive(self._last_bn.bias, gradients.dbeta)
+        if self.se:
+            self.se.receive(gradients.dw1, gradients.db1, gradients.dw2, gradients.db2)
+        return gradients.dc, gradients.dshortcut

@@ -1,0 +1,8 @@
+"""The paper's networks, assembled from layers."""
+
+from __future__ import annotations
+
+from senumpy.models.registry import create_model, image_size, model_names
+from senumpy.models.resnet import ResNet, ResNetConfig
+
+__all__ = ["ResNet", "ResNetConfig", "create_model", "image_size", "model_names"]
