@@ -62,15 +62,16 @@ def excitation(draw: Draw) -> list[Case]:
 
         return Case(name, draw.until(make, accept), {"gate": gate})
 
-    z, w1, _, w2, b2 = case("", 3, 4, 2, "sigmoid", True, True).args
-    z = z * np.array([[1.0], [0.0], [1.0]], draw.dtype)  # one sample is zero: hidden ReLU exactly at 0
+    # One sample is zero, so its first hidden unit is exactly at the kink and the second is on.
+    z, w1, b1, w2, b2 = case("", 3, 4, 2, "sigmoid", True, True).args
+    z, b1 = z * np.array([[1.0], [0.0], [1.0]], draw.dtype), np.array([0.0, 0.5], draw.dtype)
     return [
         case("sigmoid", 3, 4, 2, "sigmoid", True, True),
         case("sigmoid, no biases", 4, 3, 2, "sigmoid", False, False),
         case("tanh, first bias only", 3, 5, 2, "tanh", True, False),
         case("relu, second bias only", 4, 3, 3, "relu", False, True),
         case("square weights", 3, 3, 3, "sigmoid", True, True),
-        Case("hidden ReLU at zero", (z, w1, None, w2, b2), kink=True),
+        Case("hidden ReLU at zero", (z, w1, b1, w2, b2), kink=True),
     ]
 
 

@@ -50,7 +50,7 @@ def excitation(args: Args, kwargs: Kwargs) -> tuple[Array, ...]:
     """Return the mask of the hidden ReLU, and of the gate where that is a ReLU."""
     z, w1, b1, w2, b2 = args
     hidden = z @ w1.T + (0 if b1 is None else b1)  # (N, h)
-    masks = (hidden > 0,)
+    masks: tuple[Array, ...] = (hidden > 0,)
     if kwargs.get("gate", "sigmoid") == "relu":
         masks += (np.maximum(hidden, 0) @ w2.T + (0 if b2 is None else b2) > 0,)  # (N, C)
     return masks
@@ -77,7 +77,7 @@ def residual_tail(args: Args, kwargs: Kwargs) -> tuple[Array, ...]:
     u = _normalise(c, normalisation, kwargs)
     if w1 is None:
         return (u + shortcut > 0,)
-    options = {name: kwargs[name] for name in ("squeeze", "gate") if name in kwargs}
+    options: Kwargs = {name: kwargs[name] for name in ("squeeze", "gate") if name in kwargs}
     masks = squeeze_excite((u, w1, b1, w2, b2), options)
     return (*masks, u * _gate(u, w1, b1, w2, b2, options)[:, :, None, None] + shortcut > 0)
 
@@ -110,5 +110,11 @@ def _gate(u: Array, w1: Array, b1: Array | None, w2: Array, b2: Array | None, op
     z = u.mean((2, 3)) if options.get("squeeze", "avg") == "avg" else u.max((2, 3))  # (N, C)
     hidden = np.maximum(z @ w1.T + (0 if b1 is None else b1), 0)  # (N, h)
     logits = hidden @ w2.T + (0 if b2 is None else b2)  # (N, C)
-    gates = {"sigmoid": lambda a: 1 / (1 + np.exp(-a)), "tanh": np.tanh, "relu": lambda a: np.maximum(a, 0)}
-    return gates[options.get("gate", "sigmoid")](logits)
+    gate = options.get("gate", "sigmoid")
+    return (
+        np.tanh(logits)
+        if gate == "tanh"
+        else np.maximum(logits, 0)
+        if gate == "relu"
+        else 1 / (1 + np.exp(-logits))
+    )
