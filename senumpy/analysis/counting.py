@@ -1,0 +1,98 @@
+"""An engine that counts instead of computing: shapes go in and come out, multiply-adds are noted on the way.
+
+A model runs on it as on any engine, so that what is counted is what would be executed. Its arrays are zeros
+without memory (all strides are 0).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from senumpy.engines import Engine
+from senumpy.ops.arrays import Array
+from senumpy.ops.windows import Window, output_size, pair
+
+
+class Count(NamedTuple):
+    """One operation of a forward pass on one image."""
+
+    kind: str
+    weights: tuple[Array, ...]  # the parameters that it used
+    output: tuple[int, ...]  # without the batch axis
+    multiply_adds: int
+
+
+def shape_array(*shape: int) -> Array:
+    """Return zeros of `shape` that take no memory."""
+    return np.broadcast_to(np.float32(0.0), shape)
+
+
+class CountingEngine(Engine):
+    """Forward passes in inference mode; `counts` lists what was executed.
+
+    Multiply-adds follow the paper: convolutions and linear layers count; batch norm, ReLU, pooling and
+    addition don't (batch norm folds into its convolution). SE's scale is one multiplication an entry.
+    """
+
+    name = "counting"
+
+    def __init__(self) -> None:
+        self.counts: list[Count] = []
+
+    def _note(self, kind: str, weights: Any, shape: tuple[int, ...], multiply_adds: int = 0) -> Array:
+        present = tuple(w for w in weights if w is not None)
+        self.counts.append(Count(kind, present, shape[1:], multiply_adds * shape[0]))
+        return shape_array(*shape)
+
+    def conv2d_forward(  # type: ignore[override]
+        self, x: Array, w: Array, b: Any = None, *, stride: Any, padding: Any, dilation: Any, groups: int
+    ) -> tuple[Array, None]:
+        """Count H' W' O (C/groups) kh kw multiply-adds an image."""
+        kernel = (w.shape[2], w.shape[3])
+        window = Window(
+            kernel, pair("stride", stride, 1), pair("padding", padding, 0), pair("dilation", dilation, 1)
+        )
+        out = output_size(x.shape[2:], window)
+        kind = f"conv {kernel[0]}x{kernel[1]}" + (f"/{window.stride[0]}" if window.stride[0] > 1 else "")
+        y = self._note(kind, (w, b), (x.shape[0], w.shape[0], *out), math.prod(out) * w.size)
+        return y, None
+
+    def batchnorm2d_inference_forward(  # type: ignore[override]
+        self, x: Array, gamma: Array, beta: Array, *statistics: Array, eps: float
+    ) -> tuple[Array, None]:
+        """Count nothing: it folds into the convolution before."""
+        return self._note("batch norm", (gamma, beta), x.shape), None
+
+    def conv_bn_relu_inference_forward(  # type: ignore[override]
+        self, x: Array, w: Array, gamma: Array, beta: Array, *statistics: Array, eps: float, **settings: Any
+    ) -> tuple[Array, None]:
+        """Count the convolution."""
+        y, _ = self.conv2d_forward(x, w, **settings)
+        return self.batchnorm2d_inference_forward(y, gamma, beta, eps=eps)
+
+    def residual_tail_inference_forward(  # type: ignore[override]
+        self, c: Array, gamma: Array, beta: Array, mean: Array, var: Array,
+        w1: Any, b1: Any, w2: Any, b2: Any, shortcut: Array,
+        *, eps: float, squeeze: str = "avg", gate: str = "sigmoid",
+    ) -> tuple[Array, None]:  # fmt: skip
+        """Count SE."""
+        y, _ = self.batchnorm2d_inference_forward(c, gamma, beta, eps=eps)
+        return (y, None) if w1 is None else self.squeeze_excite_forward(y, w1, b1, w2, b2)
+
+    def squeeze_excite_forward(  # type: ignore[override]
+        self, u: Array, w1: Array, b1: Any, w2: Array, b2: Any, **settings: str
+    ) -> tuple[Array, None]:
+        """Count two linear layers, and one multiplication an entry for the scale."""
+        n = u.shape[0]
+        self._note("SE fc1", (w1, b1), (n, w1.shape[0]), w1.size)
+        self._note("SE fc2", (w2, b2), (n, w2.shape[0]), w2.size)
+        return self._note("SE scale", (), u.shape, math.prod(u.shape[1:])), None
+
+    def linear_forward(  # type: ignore[override]
+        self, x: Array, w: Array, b: Any = None
+    ) -> tuple[Array, None]:
+        """Count O I multiply-adds an image."""
+        return self._note("linear", (w, b), (x.shape[0], w.shape[0]), w.size), None
