@@ -28,18 +28,16 @@ class ReLUGradients(NamedTuple):
 def relu_forward(x: Array) -> tuple[Array, ReLUCache]:
     """Return max(x, 0) for an array of any shape, and its cache. NaN stays NaN."""
     check_array("x", x)
-    mask = x.real > 0
-    # Not x * mask: that is NaN at -inf. NaN itself is neither > 0 nor <= 0 and has to pass.
-    y = namespace(x).where(x.real <= 0, namespace(x).zeros_like(x), x)
-    return y, ReLUCache(mask, x.dtype)
+    y = namespace(x).maximum(x, 0.0)  # not x * mask, which is NaN at -inf
+    return y, ReLUCache(x.real > 0, x.dtype)
 
 
-# y changes with x where x > 0 and is constant elsewhere. The upstream gradient belongs to the caller, who may
-# need it for a second branch: the result is a new array.
+# y changes with x where x > 0 and is constant elsewhere: dx = dy relu'(x). The upstream gradient belongs to
+# the caller, who may need it for a second branch: the result is a new array.
 def relu_backward(dy: Array, cache: ReLUCache) -> ReLUGradients:
     """Return dy where the input was positive, else 0."""
     check_upstream(dy, cache.mask.shape, cache.dtype)
-    return ReLUGradients(namespace(dy).where(cache.mask, dy, namespace(dy).zeros_like(dy)))
+    return ReLUGradients(dy * namespace(dy).astype(cache.mask, dy.dtype))
 
 
 class SigmoidCache(NamedTuple):
