@@ -14,6 +14,7 @@
 from __future__ import annotations
 
 from senumpy.verify.cases import OPS, Case, OpSpec, op_names, op_spec
+from senumpy.verify.files import check_file
 from senumpy.verify.gradcheck import check_gradients
 from senumpy.verify.library import OpReport, check_like, check_op, format_table
 from senumpy.verify.report import ArgumentResult, Finding, Report, format_report
@@ -26,6 +27,7 @@ __all__ = [
     "OpReport",
     "OpSpec",
     "Report",
+    "check_file",
     "check_gradients",
     "check_like",
     "check_op",

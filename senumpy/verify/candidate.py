@@ -144,7 +144,10 @@ class Candidate:
         if not isinstance(result, tuple | list) or len(result) != 2:
             kind = type(result).__name__
             raise CandidateError("forward", f"forward returned {kind}, wanted a pair (y, cache)")
-        y = np.asarray(result[0])
+        try:
+            y = np.asarray(result[0])
+        except ValueError as error:
+            raise CandidateError("forward", f"forward's result is no array: {error}") from error
         if y.dtype.kind not in "fc":
             raise CandidateError("forward", f"forward returned dtype {y.dtype}, wanted floating point")
         return y, result[1]

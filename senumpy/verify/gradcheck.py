@@ -133,7 +133,8 @@ class Check:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
             results, findings, notes = self.run()
-            if self.batched and not any(finding.verdict == "failed" for finding in findings):
+            verdicts = {a.verdict for a in results} | {f.verdict for f in findings}
+            if self.batched and "failed" not in verdicts:
                 findings.append(self._batch_of_one())
         return Report(
             subject=subject,

@@ -80,7 +80,7 @@ def explain(got: Array, expected: Array, sizes: Mapping[str, int]) -> str:
     )
     if np.abs(got[wrong] - ratio * expected[wrong]).max() <= 1e-6 * scale:
         text = explain_ratio(ratio, sizes)
-        which = "every entry" if wrong.mean() > 0.9 else f"{wrong.sum()} of {wrong.size} entries:"
+        which = "every entry" if wrong.mean() > 0.9 else f"every wrong entry ({wrong.sum()} of {wrong.size})"
         return f"{which} {text}" if text else ""
     if got.ndim == 2 and got.shape[0] == got.shape[1] and np.abs(got.T - expected).max() <= 1e-6 * scale:
         return "it is the transpose of the right gradient"

@@ -15,6 +15,7 @@ from senumpy.verify.candidate import Arguments, Candidate, CandidateError
 from senumpy.verify.cases import Case, OpSpec, op_spec
 from senumpy.verify.gradcheck import MOVED, Check
 from senumpy.verify.report import ArgumentResult, Finding, Report, Verdict
+from senumpy.verify.reproduce import names_and_imports
 
 Array = NDArray[Any]
 COMPLEX_STEP_LIMIT = 1e-12  # relative agreement that the library's own operations have to reach
@@ -136,12 +137,11 @@ def check_like(
     spec = op_spec(name)
     reports: list[Report] = []
     subject = getattr(forward or backward, "__name__", name)
+    names, lines = names_and_imports(forward, backward)
     for number, drawn in _numbered_cases(spec, seed, case):
         report = _check_candidate(spec, forward or spec.forward, backward or spec.backward, drawn, seed)
-        line = (
-            f"from senumpy.verify import check_like; "
-            f"print(check_like({name!r}, {_name(forward)}, {_name(backward)}, seed={seed}, case={number}))"
-        )
+        imports = "; ".join(["from senumpy.verify import check_like", *dict.fromkeys(lines)])
+        line = f"{imports}; print(check_like({name!r}, {names[0]}, {names[1]}, seed={seed}, case={number}))"
         report = replace(report, subject=f"{subject} as {name}", reproduce=line)
         if report.verdict == "failed":
             return replace(report, cases=number + 1)
@@ -296,10 +296,6 @@ def _compare_convention(
                 "convention",
                 "failed",
                 f"d{leaf} at {index}: the input is at a kink, where the library's convention gives "
-                f"{gradient[index]:.9g} and this {got[leaf][index]:.9g} (also between the one-sided derivatives)",
+                f"{gradient[index] + 0.0:.9g} and this {got[leaf][index]:.9g} (also a valid subgradient)",
             )
     return Finding("convention", "passed")
-
-
-def _name(function: Callable[..., Any] | None) -> str:
-    return "None" if function is None else getattr(function, "__name__", "function")

@@ -38,9 +38,11 @@ SamePiece = Callable[[Array], bool]
 
 EPS = float(np.finfo(np.float64).eps)
 COMPLEX_STEP = 1e-30
-# Relative to the spread of x. The first is near the optimum eps^(1/7) of the sixth-order formula; the
-# others are for functions that bend sharply or have a kink nearby.
-STEPS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
+# Relative to the spread of x. The first is a little below the optimum eps^(1/7) of the sixth-order formula,
+# so that rounding dominates, which is easier to estimate than truncation; the others are for functions
+# that bend sharply or have a kink nearby.
+STEPS = (4e-3, 1e-3, 1e-4, 1e-5, 1e-6)
+SETTLED = 2e-10  # relative error estimate at which no smaller step is tried
 
 
 def complex_step(f: Function, x: Array, v: Array, h: float = COMPLEX_STEP) -> Array:
@@ -65,6 +67,8 @@ class Opinion:
     ----------
     value, error : (K,) array
         Central differences, extrapolated, and the estimate of their error (truncation and rounding).
+    summed : (K,) array
+        |u_k| . |f'v|: what was added up, before anything cancelled.
     kink : bool
         x itself is at a kink along this direction; then `value` means nothing.
     lower, upper : (K,) array
@@ -75,6 +79,7 @@ class Opinion:
 
     value: Array
     error: Array
+    summed: Array
     kink: bool
     lower: Array
     upper: Array
@@ -150,25 +155,27 @@ def _at_step(
     y = y.ravel()
     ahead = [f(x + step * v).ravel() for step in steps]
     behind = [f(x - step * v).ravel() for step in steps]
+    right, right_error = _extrapolate([(a - y) / s for a, s in zip(ahead, steps, strict=True)], (2, 4))
+    left, left_error = _extrapolate([(y - b) / s for b, s in zip(behind, steps, strict=True)], (2, 4))
     central, truncation = _extrapolate(
         [(a - b) / (2 * s) for a, b, s in zip(ahead, behind, steps, strict=True)], (4, 16)
     )
-    right, right_error = _extrapolate([(a - y) / s for a, s in zip(ahead, steps, strict=True)], (2, 4))
-    left, left_error = _extrapolate([(y - b) / s for b, s in zip(behind, steps, strict=True)], (2, 4))
-    rounding = noise / h
+    # Rounding of the values, and of x + hv, which is that much of a step.
+    rounding = noise / h + EPS * float(np.abs(x).max()) / (h * float(np.abs(v).max())) * np.abs(central)
     if kink is None:
         # One-sided slopes of a smooth function agree as far as they are known; at a kink they jump.
         doubt = 20 * (right_error + left_error + rounding) + 1e-7 * np.abs(central).max(initial=0)
         kink = bool((np.abs(right - left) > doubt).any())
-    value = u @ central
+    value, summed = u @ central, np.abs(u) @ np.abs(central)
     # Truncation errors may add up or cancel over outputs, rounding errors are independent.
     error = np.abs(u @ truncation) + np.sqrt(u**2 @ (truncation**2 + rounding**2))
     if not kink:
-        settled = bool((error <= 1e-11 * (np.abs(u) @ np.abs(central))).all())
-        return Opinion(value, error, False, value, value, settled)
+        size = np.abs(u).max(1)  # relative to the largest derivative, as reports count errors
+        settled = bool((error <= SETTLED * size * (summed / size).max()).all())
+        return Opinion(value, error, summed, False, value, value, settled)
     error = np.sqrt(u**2 @ (right_error**2 + left_error**2 + rounding**2))
     low, high = np.minimum(u * right, u * left).sum(1), np.maximum(u * right, u * left).sum(1)
-    return Opinion(value, error, True, low, high, False)
+    return Opinion(value, error, summed, True, low, high, False)
 
 
 def _extrapolate(slopes: list[Array], factors: tuple[int, int]) -> tuple[Array, Array]:
@@ -183,5 +190,5 @@ def _extrapolate(slopes: list[Array], factors: tuple[int, int]) -> tuple[Array, 
 
 
 def _spread(x: Array) -> float:
-    """Return the scale on which x varies: its standard deviation, or its size, or 1."""
-    return float(x.std()) or float(np.abs(x).max()) or 1.0
+    """Return the scale on which x varies: its standard deviation, or a part of its size if that is more."""
+    return max(float(x.std()), 0.01 * float(np.abs(x).max())) or 1.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -27,12 +28,8 @@ def reproduction(
     So are calls of many numbers or with objects that have no literal form: ``args`` and ``kwargs`` stand
     for them.
     """
-    imports = ["from senumpy.verify import check_gradients"]
-    names = []
-    for function in (forward, backward):
-        name, line = _importable(function)
-        names.append(name)
-        imports += [line] if line else []
+    names, imports = names_and_imports(forward, backward)
+    imports.insert(0, "from senumpy.verify import check_gradients")
     try:
         positional = "(" + "".join(f"{_literal(value)}, " for value in call.args).rstrip() + ")"
         keywords = "{" + ", ".join(f"{key!r}: {_literal(value)}" for key, value in call.kwargs.items()) + "}"
@@ -48,11 +45,22 @@ def reproduction(
     return "; ".join([*dict.fromkeys(imports), check])
 
 
+def names_and_imports(*functions: Callable[..., Any] | None) -> tuple[list[str], list[str]]:
+    """Return how to call functions by name, and the lines that import those that can be imported."""
+    names, imports = [], []
+    for function in functions:
+        name, line = ("None", "") if function is None else _importable(function)
+        names.append(name)
+        imports += [line] if line else []
+    return names, imports
+
+
 def _importable(function: Callable[..., Any]) -> tuple[str, str]:
     """Return the name of a function and the line that imports it, empty if it can't be imported."""
-    name = getattr(function, "__qualname__", "function")
+    name = str(getattr(function, "__qualname__", "function"))
     module = getattr(function, "__module__", None)
-    if module in (None, "__main__") or not name.isidentifier():
+    found = getattr(sys.modules.get(str(module)), name, None) is function
+    if module == "__main__" or not found:
         return getattr(function, "__name__", "function"), ""
     return name, f"from {module} import {name}"
 
