@@ -1,0 +1,121 @@
+"""The header of a safetensors file, checked field by field before a byte of it is believed.
+
+Layout: 8 bytes, the length n of the header (little-endian); n bytes of JSON,
+``{"NAME": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}, "__metadata__": {"KEY": "VALUE"}}``;
+then the numbers, C order, little-endian, without gaps, at offsets counted from the end of the header
+(https://github.com/huggingface/safetensors, "Format").
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+from senumpy.errors import InputError
+
+ITEM_SIZES = {
+    "BOOL": 1, "U8": 1, "I8": 1, "U16": 2, "I16": 2, "F16": 2, "U32": 4, "I32": 4, "F32": 4,
+    "U64": 8, "I64": 8, "F64": 8,
+}  # fmt: skip
+
+_LARGEST_HEADER = 100_000_000  # the limit of the format's own library
+
+
+def check_header(data: bytes, where: str) -> dict[str, str]:
+    """Check that `data` is a whole safetensors file and return its metadata.
+
+    Parameters
+    ----------
+    data
+        The file's bytes.
+    where
+        The file's name, for messages.
+
+    Raises
+    ------
+    InputError
+        For a file that is cut short, is something else, or whose header does not describe its bytes.
+    """
+    if len(data) < 8:
+        raise InputError(f"{where}: holds {len(data)} bytes, wanted a safetensors file of at least 8")
+    length = int.from_bytes(data[:8], "little")
+    if length > _LARGEST_HEADER:
+        raise InputError(
+            f"{where}: not a safetensors file: bytes 0 to 7 give a header of {length} bytes, "
+            f"wanted at most {_LARGEST_HEADER}"
+        )
+    if 8 + length > len(data):
+        raise InputError(
+            f"{where}: cut short or not a safetensors file: holds {len(data)} bytes, "
+            f"wanted {8 + length} for the header alone"
+        )
+    entries = _parse(data[8 : 8 + length], where)
+    metadata = entries.pop("__metadata__", {})
+    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+        raise InputError(f"{where}: field __metadata__ in the header: wanted strings by name")
+    _check_ranges(entries, len(data) - 8 - length, where)
+    return metadata
+
+
+def _parse(header: bytes, where: str) -> dict[str, Any]:
+    def without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        fields = dict(pairs)
+        if len(fields) != len(pairs):
+            names = [name for name, _ in pairs]
+            twice = next(name for name in names if names.count(name) > 1)
+            raise InputError(f"{where}: field {twice!r} stands twice in the header, wanted once")
+        return fields
+
+    try:
+        entries = json.loads(header.decode("utf-8"), object_pairs_hook=without_duplicates)
+    except InputError:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise InputError(
+            f"{where}: not a safetensors file: the header at byte 8 is not JSON ({error})"
+        ) from error
+    if not isinstance(entries, dict):
+        raise InputError(
+            f"{where}: the header at byte 8 is JSON, but not an object with a field for each tensor"
+        )
+    return entries
+
+
+def _check_ranges(entries: dict[str, Any], available: int, where: str) -> None:
+    """Check every tensor's fields, and that the tensors fill `available` bytes without gap or overlap."""
+    ranges = sorted((*_byte_range(name, entry, where), name) for name, entry in entries.items())
+    end = 0
+    for start, stop, name in ranges:
+        if start != end:
+            raise InputError(f"{where}: tensor {name!r} starts at data byte {start}, wanted {end}")
+        end = stop
+    if end != available:
+        state = "cut short" if end > available else "too long"
+        raise InputError(f"{where}: {state}: holds {available} bytes of numbers, its header wants {end}")
+
+
+def _byte_range(name: str, entry: Any, where: str) -> tuple[int, int]:
+    if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
+        raise InputError(
+            f"{where}: tensor {name!r} in the header: wanted fields dtype, shape and data_offsets"
+        )
+    dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
+    if not isinstance(dtype, str) or dtype not in ITEM_SIZES:
+        raise InputError(
+            f"{where}: tensor {name!r} has dtype {dtype!r}, wanted one of {', '.join(ITEM_SIZES)}"
+        )
+    if not _are_sizes(shape):
+        raise InputError(f"{where}: tensor {name!r} has shape {shape!r}, wanted a list of sizes")
+    if not _are_sizes(offsets) or len(offsets) != 2:
+        raise InputError(
+            f"{where}: tensor {name!r} has data_offsets {offsets!r}, wanted a first and a last byte"
+        )
+    found, wanted = offsets[1] - offsets[0], math.prod(shape) * ITEM_SIZES[dtype]
+    if found != wanted:
+        raise InputError(f"{where}: tensor {name!r} {shape} {dtype} has {found} bytes, wanted {wanted}")
+    return offsets[0], offsets[1]
+
+
+def _are_sizes(value: Any) -> bool:
+    return isinstance(value, list) and all(type(item) is int and item >= 0 for item in value)
