@@ -15,8 +15,8 @@ FILES = sorted(Path(senumpy.ops.__file__).parent.glob("*.py"))
 # under the same name; looked up there once, since CuPy can't be installed everywhere.
 STANDARD = {
     "arange", "argmax", "asarray", "astype", "concat", "exp", "full", "isdtype", "isnan", "log",
-    "matrix_transpose", "max", "maximum", "mean", "min", "ones", "ones_like", "permute_dims", "reshape", "sqrt",
-    "sum", "tanh", "where", "zeros", "zeros_like",
+    "matrix_transpose", "max", "maximum", "mean", "min", "ones", "ones_like", "permute_dims", "reshape",
+    "sqrt", "sum", "tanh", "where", "zeros", "zeros_like",
 }  # fmt: skip
 METHODS_OF_NDARRAY_ALONE = {
     "add",
