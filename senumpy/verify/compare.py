@@ -103,6 +103,7 @@ class _Table:
         self.problem, self.dirs = problem, dirs
         self.u = np.stack([u.array.ravel() for u in problem.upstream])  # (K, ny)
         self.v = np.stack([d.array.ravel() for d in dirs])  # (D, nx)
+        self.one_hot = np.array([direction.index is not None for direction in dirs])
         self.got = problem.gradients @ self.v.T  # (K, D)
         self.added = np.abs(problem.gradients) @ np.abs(self.v).T
         # A derivative far below the ordinary size |u| |y| / |x| is what is left of terms of that size, as in
@@ -189,7 +190,7 @@ class _Table:
 
     def _second_opinions(self) -> list[int]:
         """Return the structured directions and, up to the limit, evenly chosen coordinates."""
-        structured = [d for d, direction in enumerate(self.dirs) if direction.index is None]
+        structured = np.flatnonzero(~self.one_hot).tolist()
         rest = len(self.dirs) - len(structured)
         room = max(SECOND_OPINIONS - len(structured), 2)
         picked = np.unique(np.linspace(0, rest - 1, min(room, rest)).astype(int)) + len(structured)
@@ -222,35 +223,29 @@ class _Table:
 
     def result(self) -> ArgumentResult:
         """Return the verdict with the worst entry."""
-        p, wrong = self.problem, self.wrong
-        smooth = ~self.excused & ~self.outside
+        wrong, smooth = self.wrong, ~self.excused & ~self.outside
         size = np.where(smooth, np.abs(self.expected), 0).max(1)  # (K,) largest true value a row
         seen = size > INFORMATIVE * np.where(smooth, self.tolerance, 0).max(1)
-        seen |= self.excused.any(1) & (np.abs(self.got) > self.tolerance).any(1)
+        seen |= (self.excused & (np.abs(self.got) > self.tolerance)).any(1)
         verdict: Verdict = "failed" if wrong.any() else "passed" if seen.any() else "vacuous"
         relative = self.error / self._largest(size)[:, None]
-        relevant = (wrong | (smooth & seen[:, None])) if verdict != "vacuous" else smooth
+        relevant = smooth if verdict == "vacuous" else wrong | (smooth & seen[:, None])
         k, d = self._worst(wrong)
         expected, got = float(self.expected[k, d]), float(self.got[k, d])
         ratio = got / expected if abs(expected) > self.tolerance[k, d] else None
-        one_hot = [i for i, direction in enumerate(self.dirs) if direction.index is not None]
-        known = (
-            (np.abs(self.expected) > self.tolerance)[np.ix_(seen, one_hot)].any(0)
-            if seen.any()
-            else np.zeros(1)
-        )
+        nonzero = (seen[:, None] & (np.abs(self.expected) > self.tolerance)).any(0)
         return ArgumentResult(
-            name=p.name,
+            name=self.problem.name,
             verdict=verdict,
             method=self.method,
             error=float(np.where(relevant, relative, 0).max()),
             tolerance=float(self.tolerance[k, d] / self._largest(size)[k]),
             central_error=self._central_error(size, seen),
             kinks=sum(opinion.kink for opinion in self.opinions.values()),
-            coverage=float(known.mean()) if known.size else 0.0,
+            coverage=float(nonzero[self.one_hot].mean()),
             index=self.dirs[d].index,
             direction=f"along {self.dirs[d].name}",
-            upstream=p.upstream[k].name,
+            upstream=self.problem.upstream[k].name,
             expected=expected,
             got=got,
             ratio=ratio,
@@ -266,9 +261,8 @@ class _Table:
         severity = np.where(self.excused, 0, self.error / self.tolerance)
         if wrong.any():
             severity = np.where(wrong, severity, -1)
-            one_hot = np.array([direction.index is not None for direction in self.dirs])
             dense = np.array([upstream.index is None for upstream in self.problem.upstream])[:, None]
-            for preferred in (one_hot & dense, one_hot & ~dense):
+            for preferred in (self.one_hot & dense, self.one_hot & ~dense):
                 if (wrong & preferred).any():
                     severity = np.where(preferred, severity, -1)
                     break
@@ -293,9 +287,8 @@ class _Table:
             opinion = self.opinions[d]
             low, high = opinion.lower[k], opinion.upper[k]
             return f"x is at a kink, and the value is not between the one-sided {low:.6g} and {high:.6g}"
-        one_hot = [i for i, direction in enumerate(self.dirs) if direction.index is not None]
-        got, expected = self.got[k, one_hot], self.expected[k, one_hot]
-        if len(one_hot) == self.problem.x.size:
+        got, expected = self.got[k, self.one_hot], self.expected[k, self.one_hot]
+        if got.size == self.problem.x.size:
             got, expected = got.reshape(self.problem.x.shape), expected.reshape(self.problem.x.shape)
         hint = explain(got, expected, self.problem.sizes)
         if not hint and ratio is not None:

@@ -169,6 +169,7 @@ def _at_step(
     value, summed = u @ central, np.abs(u) @ np.abs(central)
     # Truncation errors may add up or cancel over outputs, rounding errors are independent.
     error = np.abs(u @ truncation) + np.sqrt(u**2 @ (truncation**2 + rounding**2))
+    error = np.where(np.isnan(error), np.inf, error)  # the step has left the function's domain
     if not kink:
         size = np.abs(u).max(1)  # relative to the largest derivative, as reports count errors
         settled = bool((error <= SETTLED * size * (summed / size).max()).all())

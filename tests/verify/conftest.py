@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def pairs():
     """This module: the functions below."""
     return sys.modules[__name__]

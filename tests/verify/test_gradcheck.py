@@ -49,6 +49,22 @@ def test_right_pairs_pass(pairs, rng, analytic):
             assert {a.method for a in report.arguments} == {"central differences"}
 
 
+@given(seed=st.integers(0, 2**32 - 1), analytic=st.sampled_from([None, False]))
+def test_right_pairs_are_never_accused(pairs, seed, analytic):
+    rng = np.random.default_rng(seed)
+    shape = tuple(int(n) for n in rng.integers(1, 4, 4) + np.array([1, 0, 0, 1]))
+    x = rng.standard_normal(shape) * 10.0 ** rng.integers(-2, 3) + rng.choice([0, 5])
+    args = x, rng.standard_normal(shape[1]), rng.standard_normal(shape[1])
+    report = check_gradients(pairs.norm_forward, pairs.norm_backward, args, analytic=analytic, seed=seed)
+    assert report.verdict != "failed", report
+    hidden = int(rng.integers(1, 4))
+    weights = rng.standard_normal((hidden, shape[1])), rng.standard_normal((shape[1], hidden))
+    report = check_gradients(
+        pairs.gated_forward, pairs.gated_backward, (x, *weights), analytic=analytic, seed=seed
+    )
+    assert report.verdict != "failed", report
+
+
 def test_scalar_loss_and_absent_argument(pairs, rng):
     assert check_gradients(pairs.loss_forward, pairs.loss_backward, (rng.standard_normal((3, 2)),)).ok
     report = check_gradients(pairs.affine_forward, pairs.affine_backward, affine(rng, bias=False))
@@ -240,6 +256,14 @@ def test_oracle_lends_its_derivatives(rng):
     assert report.ok
     assert report.arguments[0].method == "complex step"
     assert not check_gradients(forward, lambda dy, x: -dy * np.cos(x), args, oracle=oracle).ok
+
+
+def test_steps_that_leave_the_domain_are_not_used():
+    x = np.array([1e-4, 2.0, 5.0])
+    report = check_gradients(
+        lambda x: (np.sqrt(x), x), lambda dy, x: dy / (2 * np.sqrt(x)), (x,), analytic=False
+    )
+    assert report.ok, report
 
 
 def test_random_generators_are_copied_for_every_call(rng):

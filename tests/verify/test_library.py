@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import doctest
 import inspect
 import io
 import json
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 import senumpy.ops
+import senumpy.verify
 from senumpy import InputError, ops
 from senumpy.verify import OPS, check_file, check_like, check_op, format_table, op_names
 
@@ -69,6 +71,10 @@ def test_patterns_tell_the_pieces_apart(name):
         masks = spec.pattern(case.args, case.kwargs)
         assert all(mask.dtype == bool or mask.dtype.kind == "i" for mask in masks)
         assert all(mask.any() for mask in masks if mask.dtype == bool)
+
+
+def test_the_example_in_the_package_docstring():
+    assert doctest.testmod(senumpy.verify).failed == 0
 
 
 def test_table_is_narrow_and_has_a_row_an_operation():
