@@ -255,14 +255,16 @@ class _Table:
     def _worst(self, wrong: Array) -> tuple[int, int]:
         """Return the entry furthest beyond its tolerance.
 
-        Where there is a choice, a single coordinate rather than a mixed direction, and an upstream gradient
-        that reaches all outputs rather than a one-hot one: those numbers are the easiest to read.
+        Where there is a choice, a single coordinate rather than a mixed direction, and a Gaussian upstream
+        gradient: among its numbers, equal ratios are no coincidence.
         """
         severity = np.where(self.excused, 0, self.error / self.tolerance)
         if wrong.any():
             severity = np.where(wrong, severity, -1)
-            dense = np.array([upstream.index is None for upstream in self.problem.upstream])[:, None]
-            for preferred in (self.one_hot & dense, self.one_hot & ~dense):
+            plain = np.array([u.name in ("Gaussian", "given", "scalar") for u in self.problem.upstream])[
+                :, None
+            ]
+            for preferred in (self.one_hot & plain, self.one_hot & ~plain):
                 if (wrong & preferred).any():
                     severity = np.where(preferred, severity, -1)
                     break

@@ -111,8 +111,9 @@ def check_like(
 ) -> Report:
     """Check functions that are meant to do what the operation `name` does.
 
-    On every case of the table, up to the first that fails: the forward has to give the library's result, the
-    backward the derivatives of it, at a kink by the library's convention, and both have to be pure.
+    On every case of the table, up to the first with a wrong value: the forward has to give the library's
+    result, the backward the derivatives of it, at a kink by the library's convention, and both have to be
+    pure.
 
     Parameters
     ----------
@@ -127,7 +128,8 @@ def check_like(
     Returns
     -------
     Report
-        Of the first case that fails, else of all cases together.
+        Of the first case with a wrong value, else of the first that fails otherwise (purity, dtype), else of
+        all cases together.
 
     Raises
     ------
@@ -143,10 +145,19 @@ def check_like(
         imports = "; ".join(["from senumpy.verify import check_like", *dict.fromkeys(lines)])
         line = f"{imports}; print(check_like({name!r}, {names[0]}, {names[1]}, seed={seed}, case={number}))"
         report = replace(report, subject=f"{subject} as {name}", reproduce=line)
-        if report.verdict == "failed":
-            return replace(report, cases=number + 1)
+        if _wrong_in_value(report):
+            return replace(report, cases=len(reports) + 1)
         reports.append(report)
-    return merge(f"{subject} as {name}", reports)
+    impure = next((report for report in reports if report.verdict == "failed"), None)
+    return merge(f"{subject} as {name}", reports) if impure is None else replace(impure, cases=len(reports))
+
+
+def _wrong_in_value(report: Report) -> bool:
+    """Whether a result or a gradient is wrong, and not only the manners of the functions."""
+    values = {"forward", "backward", "finite", "convention", "batch of one"}
+    return any(a.verdict == "failed" for a in report.arguments) or any(
+        f.verdict == "failed" and f.check in values for f in report.findings
+    )
 
 
 def merge(subject: str, reports: Sequence[Report]) -> Report:
@@ -273,7 +284,8 @@ def _compare_forward(spec: OpSpec, forward: Callable[..., Any], call: Arguments)
     if not (error_at <= tolerance).all():
         worst = np.unravel_index(np.argmax(np.where(np.isnan(error_at), np.inf, error_at)), expected.shape)
         index = tuple(int(i) for i in worst)
-        message = f"forward's result at {index}: wanted {expected[index]:.9g}, got {got[index]:.9g}"
+        where = f" at {index}" if index else ""
+        message = f"forward's result{where}: wanted {expected[index]:.9g}, got {got[index]:.9g}"
         return Finding("forward", "failed", message)
     return Finding("forward", "passed")
 

@@ -135,6 +135,26 @@ def test_like_sees_a_variance_that_cancels():
     assert "cancels" in report.case
 
 
+def test_like_names_a_wrong_value_before_bad_manners():
+    """The dtype is wrong in every case, the smoothing in the second: the smoothing is what is said."""
+
+    def forward(logits, labels, *, label_smoothing=0.0):
+        K = logits.shape[1]
+        target = np.full(logits.shape, label_smoothing / (K - 1))  # float64 whatever the logits are
+        target[np.arange(len(labels)), labels] = 1 - label_smoothing
+        shifted = logits - logits.real.max(1, keepdims=True)
+        log_p = shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
+        return -(target * log_p).sum() / len(labels), (np.exp(log_p), target)
+
+    def backward(dloss, cache):
+        p, target = cache
+        return dloss * (p - target) / len(p)
+
+    report = check_like("softmax_cross_entropy", forward, backward)
+    assert report.case == "smoothing 0.1"
+    assert report.reasons[0].startswith("forward's result: wanted")
+
+
 def test_like_sees_the_dropped_gate_path():
     def backward(dy, cache):
         paths = ops.squeeze_excite_backward_paths(dy, cache)
