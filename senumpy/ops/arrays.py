@@ -16,7 +16,7 @@ import numpy as np
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
-_FLOATS = ("float32", "float64", "complex64", "complex128")
+_FLOATS = frozenset(np.dtype(name) for name in ("float32", "float64", "complex64", "complex128"))
 
 
 def namespace(x: Array) -> Any:
@@ -53,8 +53,8 @@ def check_array(name: str, x: Any, shape: tuple[str | int | None, ...] | None = 
     """
     if not is_array(x):
         raise TypeError(f"{name}: got {type(x).__name__}, wanted an array of float32 or float64")
-    if _dtype_name(x) not in _FLOATS:
-        raise TypeError(f"{name}: got dtype {_dtype_name(x)}, wanted float32 or float64 (use astype)")
+    if x.dtype not in _FLOATS:
+        raise TypeError(f"{name}: got dtype {x.dtype}, wanted float32 or float64 (use astype)")
     if shape is None:
         if x.ndim == 0:
             raise ValueError(f"{name}: got shape (), wanted at least one axis")
@@ -71,9 +71,7 @@ def check_same_dtype(**arrays: Array | None) -> None:
     (first_name, first), *others = ((name, a) for name, a in arrays.items() if a is not None)
     for name, array in others:
         if array.dtype != first.dtype:
-            raise TypeError(
-                f"{name}: got dtype {_dtype_name(array)}, wanted {_dtype_name(first)} like {first_name}"
-            )
+            raise TypeError(f"{name}: got dtype {array.dtype}, wanted {first.dtype} like {first_name}")
 
 
 def check_upstream(dy: Any, shape: tuple[int, ...], dtype: Any) -> None:
@@ -91,10 +89,6 @@ def zeros(shape: tuple[int, ...], like: Array) -> Array:
 def per_channel(v: Array) -> Array:
     """Return a (C,) or (N, C) array as (1, C, 1, 1) or (N, C, 1, 1), to meet (N, C, H, W)."""
     return namespace(v).reshape(v, (-1, v.shape[-1], 1, 1))
-
-
-def _dtype_name(x: Array) -> str:
-    return str(x.dtype).rpartition(".")[2]
 
 
 def _shape_text(shape: tuple[str | int | None, ...]) -> str:
