@@ -1,0 +1,32 @@
+"""Data sets, transforms and the loader that deals them out in batches."""
+
+from __future__ import annotations
+
+from senumpy.data.dataset import Dataset, DataSplits
+from senumpy.data.load import DATA_NAMES, load_data
+from senumpy.data.loader import Batch, Loader
+from senumpy.data.transforms import (
+    Compose,
+    Normalize,
+    RandomCrop,
+    RandomFlip,
+    Transform,
+    eval_transform,
+    train_transform,
+)
+
+__all__ = [
+    "DATA_NAMES",
+    "Batch",
+    "Compose",
+    "DataSplits",
+    "Dataset",
+    "Loader",
+    "Normalize",
+    "RandomCrop",
+    "RandomFlip",
+    "Transform",
+    "eval_transform",
+    "load_data",
+    "train_transform",
+]

@@ -1,0 +1,141 @@
+"""Batches: shuffled, augmented, prepared ahead in threads, and the same however many threads there are."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from senumpy.data.dataset import Dataset
+from senumpy.data.transforms import Transform
+from senumpy.errors import InputError
+
+Batch: TypeAlias = tuple[NDArray[np.float32], NDArray[np.int64]]
+
+
+class Loader:
+    """Deals a data set out in batches.
+
+    The order of an epoch is a permutation drawn from (seed, epoch), and an image's augmentation is drawn from
+    (seed, epoch, index). So an epoch is the same whatever the number of workers, and one that is continued in
+    the middle gives the batches that remained.
+
+    Parameters
+    ----------
+    dataset
+        Images and labels.
+    batch_size
+        Images a batch; the last batch has what is left, or is left out with `drop_last`.
+    transform
+        Makes (C, H, W) float32 of an image (H, W, C).
+    shuffle
+        Whether each epoch has its own order; False deals in the order of the data set.
+    seed
+        Any integer >= 0.
+    workers
+        Threads that prepare batches ahead; 0 prepares each batch when it is asked for. At most `workers` + 1
+        batches wait in memory.
+    drop_last
+        Whether a last batch that is not full is left out.
+
+    Raises
+    ------
+    InputError
+        When the batch size is below 1 or larger than the data set, or `workers` or `seed` is negative.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        batch_size: int,
+        *,
+        transform: Transform,
+        shuffle: bool = False,
+        seed: int = 0,
+        workers: int = 1,
+        drop_last: bool = False,
+    ) -> None:
+        if not 1 <= batch_size <= len(dataset):
+            raise InputError(
+                f"batch size {batch_size}: wanted 1 to {len(dataset)}, the images of {dataset.name}"
+            )
+        if workers < 0 or seed < 0:
+            raise InputError(f"{workers} workers, seed {seed}: wanted both 0 or more")
+        self.dataset = dataset
+        self.batch_size = batch_size
+        self.transform = transform
+        self.shuffle = shuffle
+        self.seed = seed
+        self.workers = workers
+        self.drop_last = drop_last
+
+    def __len__(self) -> int:
+        """Return the number of batches in an epoch."""
+        count = len(self.dataset)
+        return count // self.batch_size if self.drop_last else -(-count // self.batch_size)
+
+    def epoch(self, epoch: int, start_batch: int = 0) -> Iterator[Batch]:
+        """Return an iterator over the batches of an epoch, from batch `start_batch` on.
+
+        Each batch is `x` (N, C, H, W) float32, contiguous, and `labels` (N,) int64.
+
+        Raises
+        ------
+        InputError
+            When an image cannot be read; it names the file. Threads end before any exception leaves.
+        """
+        if not 0 <= start_batch <= len(self):
+            raise InputError(
+                f"start at batch {start_batch}: wanted 0 to {len(self)}, the batches of an epoch"
+            )
+        order = self._order(epoch)
+        batches = (
+            order[i * self.batch_size : (i + 1) * self.batch_size] for i in range(start_batch, len(self))
+        )
+        if self.workers == 0:
+            return (self._prepare(epoch, indices) for indices in batches)
+        return self._ahead(epoch, batches)
+
+    def _ahead(self, epoch: int, batches: Iterator[NDArray[np.intp]]) -> Iterator[Batch]:
+        """Prepare batches in threads, a bounded number ahead, and yield them in order."""
+        stop = threading.Event()
+        pool = ThreadPoolExecutor(self.workers, thread_name_prefix="senumpy-loader")
+        waiting: deque[Future[Batch]] = deque()
+        try:
+            for indices in batches:
+                waiting.append(pool.submit(self._prepare, epoch, indices, stop))
+                if len(waiting) > self.workers:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:  # done, an exception, Ctrl-C, or the consumer wants no more
+            stop.set()
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def _order(self, epoch: int) -> NDArray[np.intp]:
+        count = len(self.dataset)
+        return self._rng(epoch).permutation(count) if self.shuffle else np.arange(count)
+
+    def _rng(self, *key: int) -> np.random.Generator:
+        """Return the generator of (seed, epoch), for the order, or of (seed, epoch, index), for an image."""
+        # A spawn key, because as plain entropy (seed, epoch) and (seed, epoch, 0) would be the same.
+        return np.random.Generator(np.random.PCG64(np.random.SeedSequence(self.seed, spawn_key=key)))
+
+    def _prepare(self, epoch: int, indices: NDArray[np.intp], stop: threading.Event | None = None) -> Batch:
+        images: list[NDArray[np.float32]] = []
+        for index in indices.tolist():
+            if stop is not None and stop.is_set():
+                raise CancelledError  # nobody waits for this batch any more
+            try:
+                images.append(self.transform(self.dataset.images[index], self._rng(epoch, index)))
+            except InputError:
+                raise
+            except Exception as error:
+                error.add_note(f"while preparing {self.dataset.describe(index)}")
+                raise
+        return np.ascontiguousarray(np.stack(images), dtype=np.float32), self.dataset.labels[indices]

@@ -1,0 +1,107 @@
+"""From a stored image to a network's input: normalisation, and the CIFAR recipe of augmentation.
+
+He, Zhang, Ren, Sun, "Deep residual learning for image recognition" (2015), sec. 4.2: "4 pixels are padded on
+each side, and a 32x32 crop is randomly sampled from the padded image or its horizontal flip"; the SENet paper
+follows it for CIFAR (Hu et al. 2019, sec. 5.2).
+
+A transform is a function of an image (H, W, C) and a random generator. The loader makes a generator for each
+image from (seed, epoch, index), so what a transform draws depends on nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from senumpy.data.dataset import Dataset
+
+Image: TypeAlias = NDArray[Any]
+Transform: TypeAlias = Callable[[Image, np.random.Generator], Image]
+
+
+class RandomCrop:
+    """Pad with zeros on each side and take a crop of the original size, all places equally likely."""
+
+    def __init__(self, padding: int = 4) -> None:
+        if padding < 0:
+            raise ValueError(f"padding is {padding}, wanted 0 or more")
+        self.padding = padding
+
+    def __call__(self, image: Image, rng: np.random.Generator) -> Image:
+        """Return a crop of the padded image, (H, W, C) as before."""
+        # The crop whose corner is at (dy, dx) in the original, -padding to padding; outside of it are zeros.
+        dy, dx = rng.integers(-self.padding, self.padding, size=2, endpoint=True)
+        height, width = image.shape[:2]
+        crop = np.zeros_like(image)
+        rows, columns = _overlap(dy, height), _overlap(dx, width)
+        crop[rows[0], columns[0]] = image[rows[1], columns[1]]
+        return crop
+
+
+class RandomFlip:
+    """Mirror left and right with probability 1/2."""
+
+    def __call__(self, image: Image, rng: np.random.Generator) -> Image:
+        """Return the image or its mirror image, which is a view."""
+        return image[:, ::-1] if rng.random() < 0.5 else image
+
+
+class Normalize:
+    """``(pixel / 255 - mean) / std`` for each channel, and (H, W, C) -> (C, H, W) float32."""
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        if len(mean) != len(std) or not all(value > 0 for value in std):
+            raise ValueError(f"mean {mean} and std {std}: wanted one of each a channel, every std above 0")
+        self._scale = (1 / (255 * np.asarray(std, dtype=np.float64))).astype(np.float32)
+        self._shift = (-np.asarray(mean, dtype=np.float64) / np.asarray(std, dtype=np.float64)).astype(
+            np.float32
+        )
+
+    def __call__(self, image: Image, rng: np.random.Generator | None = None) -> NDArray[np.float32]:
+        """Return the image as (C, H, W) float32; nothing is random here."""
+        if image.shape[-1] != len(self._scale):
+            raise ValueError(f"image is {image.shape}, wanted (H, W, {len(self._scale)})")
+        normalized = image * self._scale + self._shift  # (H, W, C) float32
+        return np.ascontiguousarray(normalized.transpose(2, 0, 1))
+
+
+class Compose:
+    """Several transforms, one after the other."""
+
+    def __init__(self, *transforms: Transform) -> None:
+        self.transforms = transforms
+
+    def __call__(self, image: Image, rng: np.random.Generator) -> Image:
+        """Return what the last transform makes of the image."""
+        for transform in self.transforms:
+            image = transform(image, rng)
+        return image
+
+
+def train_transform(dataset: Dataset, augment: bool | None = None) -> Transform:
+    """Return the transform for training: crop and flip if wanted, then normalisation.
+
+    Parameters
+    ----------
+    dataset
+        The training part: its mean and std normalise.
+    augment
+        None lets the data set say: CIFAR, Fashion-MNIST and sets in colour are augmented, digits, MNIST and
+        other grey sets are not (a mirrored 2 is no digit).
+    """
+    if dataset.augmentable if augment is None else augment:
+        return Compose(RandomCrop(4), RandomFlip(), eval_transform(dataset))
+    return eval_transform(dataset)
+
+
+def eval_transform(dataset: Dataset) -> Normalize:
+    """Return the transform for evaluation: normalisation alone."""
+    return Normalize(dataset.mean, dataset.std)
+
+
+def _overlap(offset: int, size: int) -> tuple[slice, slice]:
+    """Return where a window moved by `offset` overlaps its original: in the window, and in the original."""
+    return slice(max(0, -offset), size - max(0, offset)), slice(max(0, offset), size + min(0, offset))
