@@ -1,0 +1,144 @@
+"""Loss and accuracy: sums over batches, and the evaluation of a model on a data set."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from senumpy.errors import InputError
+from senumpy.models import ResNet
+from senumpy.ops.arrays import Array
+
+Batch = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
+
+
+class Batches(Protocol):
+    """What training and evaluation need of a loader: batches (x (N, C, H, W) float32, labels (N,))."""
+
+    def __len__(self) -> int:
+        """Return the number of batches in an epoch."""
+        ...
+
+    def epoch(self, epoch: int, start_batch: int = 0) -> Iterator[Batch]:
+        """Yield the batches of an epoch, which depend on `epoch` alone, from `start_batch` on."""
+        ...
+
+
+class TrainingError(InputError):
+    """Training or evaluation cannot go on: the numbers are no longer finite."""
+
+
+@dataclass
+class Tally:
+    """Sums over the images seen; means come from them, so batches may differ in size.
+
+    Attributes
+    ----------
+    images : int
+    loss : float
+        Sum of the images' losses.
+    top1, top5 : int
+        Images whose label is the first, or among the first five, by descending logit.
+    """
+
+    images: int = 0
+    loss: float = 0.0
+    top1: int = 0
+    top5: int = 0
+
+    def add(self, loss: float, logits: np.ndarray[Any, Any], labels: np.ndarray[Any, Any]) -> None:
+        """Count a batch: its mean loss, logits (N, K) and labels (N,)."""
+        rank = label_ranks(logits, labels)
+        self.images += len(labels)
+        self.loss += loss * len(labels)
+        self.top1 += int((rank < 1).sum())
+        self.top5 += int((rank < 5).sum())
+
+    @property
+    def mean_loss(self) -> float:
+        """Loss by image."""
+        return self.loss / max(1, self.images)
+
+    @property
+    def accuracy(self) -> float:
+        """Fraction of the images classified correctly."""
+        return self.top1 / max(1, self.images)
+
+    @property
+    def top5_accuracy(self) -> float:
+        """Fraction of the images whose label is among the first five."""
+        return self.top5 / max(1, self.images)
+
+
+def label_ranks(logits: np.ndarray[Any, Any], labels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return how many classes (N,) come before each label by descending logit; of equal ones, the first wins.
+
+    This agrees with argmax: the rank is 0 exactly where argmax gives the label.
+    """
+    own = np.take_along_axis(logits, labels[:, None], axis=1)  # (N, 1)
+    earlier = np.arange(logits.shape[1]) < labels[:, None]  # (N, K)
+    return ((logits > own) | ((logits == own) & earlier)).sum(axis=1)
+
+
+def forward_loss(
+    model: ResNet, x: np.ndarray[Any, Any], labels: np.ndarray[Any, Any], *, label_smoothing: float = 0.0
+) -> tuple[float, np.ndarray[Any, Any], Any]:
+    """Return the mean loss, the logits as a NumPy array and the loss's cache for one batch.
+
+    Numbers that overflow are not reported here: the caller looks at the loss.
+    """
+    engine = model.engine
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        logits: Array = model.forward(engine.asarray(x, dtype=model.dtype))
+        loss, cache = engine.softmax_cross_entropy_forward(
+            logits, engine.asarray(labels), label_smoothing=label_smoothing
+        )
+    return float(loss), engine.to_numpy(logits), cache
+
+
+def evaluate(
+    model: ResNet, loader: Batches, *, after_batch: Callable[[Tally], None] = lambda tally: None
+) -> Tally:
+    """Return loss and accuracies of `model` over all batches of `loader`, by running statistics.
+
+    The loss is the plain cross-entropy, without label smoothing.
+
+    Raises
+    ------
+    TrainingError
+        A loss is not finite; the message says whether the images or the weights are to blame.
+    """
+    tally = Tally()
+    with model.inference(), contextlib.closing(_generator(loader)) as batches:
+        for number, (x, labels) in enumerate(batches):
+            loss, logits, _ = forward_loss(model, x, labels)
+            if not np.isfinite(loss):
+                check_images(x, f"test batch {number}")
+                raise TrainingError(
+                    f"the loss on test batch {number} is {loss}: weights or running statistics overflowed; "
+                    "wanted a finite number. Train again with a smaller learning rate"
+                )
+            tally.add(loss, logits, labels)
+            after_batch(tally)
+    return tally
+
+
+def _generator(loader: Batches) -> Any:
+    """Return epoch 0 as a generator of our own, which can be closed whatever the loader returns."""
+    return (batch for batch in loader.epoch(0))
+
+
+def check_images(x: np.ndarray[Any, Any], where: str) -> None:
+    """Raise TrainingError if an image (N, C, H, W) holds a number that is not finite, and say where."""
+    bad = ~np.isfinite(x)
+    if bad.any():
+        n, c, h, w = (int(i) for i in np.argwhere(bad)[0])
+        kind = "NaN" if np.isnan(x[n, c, h, w]) else "infinity"
+        raise TrainingError(
+            f"the input holds {kind} at image {n}, channel {c}, row {h}, column {w} of {where}: "
+            "wanted finite pixels; mend the data"
+        )

@@ -1,0 +1,97 @@
+"""`senumpy eval`: a trained model on a test set, by its checkpoint alone."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from senumpy.data import load_data
+from senumpy.errors import InputError
+from senumpy.models import create_model
+from senumpy.training.checkpoint import load_checkpoint
+from senumpy.training.evaluate import evaluate
+from senumpy.training.folder import RunFolder
+from senumpy.training.loaders import evaluation_loader, set_name
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Loss and accuracies of a checkpoint on a test set; `top5` is None with five classes or fewer."""
+
+    checkpoint: str
+    model: str
+    data: str
+    images: int
+    num_classes: int
+    loss: float
+    top1: float
+    top5: float | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the evaluation for JSON."""
+        return dataclasses.asdict(self)
+
+    def __str__(self) -> str:
+        top5 = "" if self.top5 is None else f"\ntop-5  {100 * self.top5:6.2f} %"
+        return (
+            f"{self.model} on {self.data}: {self.images:,} test images, {self.num_classes} classes\n"
+            f"top-1  {100 * self.top1:6.2f} %{top5}\nloss   {self.loss:8.4f}"
+        )
+
+
+def evaluate_checkpoint(
+    path: Path, *, data: str | None = None, engine: str | None = None, batch_size: int = 128, workers: int = 2
+) -> Evaluation:
+    """Evaluate a checkpoint on a test set, single crop.
+
+    Images are normalised as those that the model was trained on, also where `data` is another set.
+
+    Parameters
+    ----------
+    path : Path
+        A run folder, or the checkpoint itself.
+    data : str, optional
+        Name or path of a data set; that of the training where not given.
+    engine : str, optional
+        That of the training where not given.
+    batch_size, workers : int
+
+    Raises
+    ------
+    InputError
+        Broken checkpoint or data, or a number of classes or channels that differs.
+    """
+    if batch_size < 1:
+        raise InputError(f"batch_size: got {batch_size}, wanted at least 1")
+    checkpoint = load_checkpoint(RunFolder(path).checkpoint if path.is_dir() else path)
+    config = checkpoint.config
+    test = load_data(data or config.data, image_size=config.image_size).test
+    for field, found, wanted in (
+        ("num_classes", test.num_classes, checkpoint.num_classes),
+        ("in_channels", test.image_shape[2], checkpoint.in_channels),
+    ):
+        if found != wanted:
+            raise InputError(f"{test.name}: {field} is {found}, wanted {wanted} as in {checkpoint.path}")
+    model = create_model(
+        checkpoint.model,
+        num_classes=checkpoint.num_classes,
+        in_channels=checkpoint.in_channels,
+        engine=engine or config.engine,
+        dtype=checkpoint.dtype,
+    )
+    checkpoint.restore(model)
+    trained_on = checkpoint.data
+    loader = evaluation_loader(test, batch_size, mean=trained_on.mean, std=trained_on.std, workers=workers)
+    tally = evaluate(model, loader)
+    return Evaluation(
+        checkpoint=str(checkpoint.path),
+        model=checkpoint.model,
+        data=set_name(test),
+        images=tally.images,
+        num_classes=checkpoint.num_classes,
+        loss=tally.mean_loss,
+        top1=tally.accuracy,
+        top5=tally.top5_accuracy if checkpoint.num_classes > 5 else None,
+    )
