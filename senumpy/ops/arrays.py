@@ -86,6 +86,13 @@ def zeros(shape: tuple[int, ...], like: Array) -> Array:
     return namespace(like).zeros(shape, dtype=like.dtype)
 
 
+def contiguous(x: Array) -> Array:
+    """Return a copy of `x` in C order."""
+    copy = zeros(x.shape, x)
+    copy[...] = x
+    return copy
+
+
 def per_channel(v: Array) -> Array:
     """Return a (C,) or (N, C) array as (1, C, 1, 1) or (N, C, 1, 1), to meet (N, C, H, W)."""
     return namespace(v).reshape(v, (-1, v.shape[-1], 1, 1))

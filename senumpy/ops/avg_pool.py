@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from senumpy.ops.arrays import Array, check_upstream, namespace, zeros
+from senumpy.ops.arrays import Array, check_upstream, contiguous, zeros
 from senumpy.ops.windows import IntOrPair, Pair, Window, pad, padded_size, pool_window, taps, unpad
 
 
@@ -79,4 +79,4 @@ def avg_pool2d_backward(dy: Array, cache: AvgPool2dCache) -> AvgPool2dGradients:
     padded = zeros((n, c, *padded_size((h, w), window, out)), dy)
     for _, _, (rows, cols) in taps(window, out):
         padded[:, :, rows, cols] += share
-    return AvgPool2dGradients(namespace(dy).asarray(unpad(padded, window, (h, w)), copy=True))
+    return AvgPool2dGradients(contiguous(unpad(padded, window, (h, w))))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from senumpy.ops.arrays import Array, check_array, check_upstream, namespace
+from senumpy.ops.arrays import Array, check_array, check_upstream, contiguous, namespace
 
 
 class ChannelShuffleCache(NamedTuple):
@@ -53,4 +53,4 @@ def _shuffle(x: Array, groups: int) -> Array:
     n, c, h, w = x.shape
     table = xp.reshape(x, (n, groups, c // groups, h, w))
     shuffled = xp.reshape(xp.permute_dims(table, (0, 2, 1, 3, 4)), x.shape)
-    return xp.asarray(shuffled, copy=True)  # with one group the reshape is a view, and results never alias
+    return contiguous(shuffled)  # with one group the reshape is a view, and results never alias

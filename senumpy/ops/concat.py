@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from senumpy.ops.arrays import Array, check_array, check_same_dtype, check_upstream, namespace
+from senumpy.ops.arrays import Array, check_array, check_same_dtype, check_upstream, contiguous, namespace
 
 
 class ConcatCache(NamedTuple):
@@ -60,10 +60,9 @@ def concat_backward(dy: Array, cache: ConcatCache) -> ConcatGradients:
     shapes, axis, dtype = cache
     total = sum(shape[axis] for shape in shapes)
     check_upstream(dy, (*shapes[0][:axis], total, *shapes[0][axis + 1 :]), dtype)
-    xp = namespace(dy)
     parts, start = [], 0
     for shape in shapes:
         cut = (slice(None),) * axis + (slice(start, start + shape[axis]),)
-        parts.append(xp.asarray(dy[cut], copy=True))
+        parts.append(contiguous(dy[cut]))
         start += shape[axis]
     return ConcatGradients(tuple(parts))

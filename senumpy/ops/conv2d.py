@@ -16,6 +16,7 @@ from senumpy.ops.arrays import (
     check_array,
     check_same_dtype,
     check_upstream,
+    contiguous,
     namespace,
     per_channel,
     zeros,
@@ -96,17 +97,17 @@ def conv2d_forward(
     out = output_size((h, width), window)
 
     columns = _im2col(x, window, groups, out)
-    y = _kernel_matrix(w, groups) @ columns  # (G, O/G, K) @ (N, G, K, H'*W') -> (N, G, O/G, H'*W')
-    y = namespace(x).reshape(y, (n, o, *out))
+    y = _kernel_matrix(w, groups) @ columns  # (G, O/G, K) @ (G, K, N*H'*W') -> (G, O/G, N*H'*W')
+    y = _swap(namespace(x).reshape(y, (o, n, *out)))
     if b is not None:
         y = y + per_channel(b)
     return y, Conv2dCache(x, w, b is not None, window, groups, out)
 
 
-# With the K = C/G*kh*kw entries that a window sees as a column of a matrix X (im2col), the forward is
-# Y = W X for each image and group. So for an upstream gradient dY = dL/dY
-#     dL/dW = sum_n dY X^T     every weight meets every window of every image,
-#     dL/dX = W^T dY           for each window; an entry of the image collects from all windows that saw it.
+# With the K = C/G*kh*kw entries that a window sees as a column of a matrix X (im2col), one column for each
+# window of each image, the forward is Y = W X in each group. So for an upstream gradient dY = dL/dY
+#     dL/dW = dY X^T      every weight meets every window,
+#     dL/dX = W^T dY      for each window; an entry of the image collects from all windows that saw it.
 # im2col copies entries, so its adjoint (col2im) adds them up where windows overlap. X is built again instead
 # of cached: it is kh*kw times as large as the image.
 def conv2d_backward(dy: Array, cache: Conv2dCache) -> Conv2dGradients:
@@ -115,11 +116,11 @@ def conv2d_backward(dy: Array, cache: Conv2dCache) -> Conv2dGradients:
     n, o = x.shape[0], w.shape[0]
     check_upstream(dy, (n, o, *out), x.dtype)
     xp = namespace(x)
-    dy_matrix = xp.reshape(dy, (n, groups, o // groups, -1))  # (N, G, O/G, H'*W')
+    dy_matrix = xp.reshape(_swap(dy), (groups, o // groups, -1))  # (G, O/G, N*H'*W')
 
     columns = _im2col(x, window, groups, out)
-    dw = xp.sum(dy_matrix @ xp.matrix_transpose(columns), axis=0)  # ... @ (N, G, H'*W', K) -> (G, O/G, K)
-    dcolumns = xp.matrix_transpose(_kernel_matrix(w, groups)) @ dy_matrix  # -> (N, G, K, H'*W')
+    dw = dy_matrix @ xp.matrix_transpose(columns)  # (G, O/G, N*H'*W') @ (G, N*H'*W', K) -> (G, O/G, K)
+    dcolumns = xp.matrix_transpose(_kernel_matrix(w, groups)) @ dy_matrix  # -> (G, K, N*H'*W')
     dx = _col2im(dcolumns, x, window, out)
     db = xp.sum(dy, axis=(0, 2, 3)) if has_bias else None
     return Conv2dGradients(dx, xp.reshape(dw, w.shape), db)
@@ -131,21 +132,26 @@ def _kernel_matrix(w: Array, groups: int) -> Array:
 
 
 def _im2col(x: Array, window: Window, groups: int, out: Pair) -> Array:
-    """Return what each window sees as a column: (N, G, K, H'*W')."""
+    """Return what each window of each image sees as a column: (G, K, N*H'*W')."""
+    xp = namespace(x)
     n, c = x.shape[:2]
-    padded = pad(x, window, out)
-    columns = zeros((n, c, *window.kernel, *out), x)
+    padded = xp.permute_dims(pad(x, window, out), (1, 0, 2, 3))  # (C, N, H+2p, W+2p)
+    columns = zeros((c, *window.kernel, n, *out), x)
     for p, q, (rows, cols) in taps(window, out):
-        columns[:, :, p, q] = padded[:, :, rows, cols]
-    return namespace(x).reshape(columns, (n, groups, -1, out[0] * out[1]))
+        columns[:, p, q] = padded[:, :, rows, cols]
+    return xp.reshape(columns, (groups, -1, n * out[0] * out[1]))
 
 
 def _col2im(columns: Array, x: Array, window: Window, out: Pair) -> Array:
     """Add the columns back to where `_im2col` took them from; shape and dtype of `x`."""
-    xp = namespace(x)
     n, c, h, w = x.shape
-    columns = xp.reshape(columns, (n, c, *window.kernel, *out))
-    padded = zeros((n, c, *padded_size((h, w), window, out)), x)
+    columns = namespace(x).reshape(columns, (c, *window.kernel, n, *out))
+    padded = zeros((c, n, *padded_size((h, w), window, out)), x)
     for p, q, (rows, cols) in taps(window, out):
-        padded[:, :, rows, cols] += columns[:, :, p, q]
-    return xp.asarray(unpad(padded, window, (h, w)), copy=True)
+        padded[:, :, rows, cols] += columns[:, p, q]
+    return _swap(unpad(padded, window, (h, w)))
+
+
+def _swap(x: Array) -> Array:
+    """Return a copy with the first two axes swapped: images and channels."""
+    return contiguous(namespace(x).permute_dims(x, (1, 0, 2, 3)))

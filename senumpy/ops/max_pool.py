@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from senumpy.ops.arrays import Array, check_upstream, namespace, zeros
+from senumpy.ops.arrays import Array, check_upstream, contiguous, namespace, zeros
 from senumpy.ops.windows import IntOrPair, Pair, Window, pad, padded_size, pool_window, taps, unpad
 
 
@@ -80,4 +80,4 @@ def max_pool2d_backward(dy: Array, cache: MaxPool2dCache) -> MaxPool2dGradients:
     padded = zeros((*dy.shape[:2], *padded_size(size, window, out)), dy)
     for tap, (_, _, (rows, cols)) in enumerate(taps(window, out)):
         padded[:, :, rows, cols] += xp.where(winner == tap, dy, xp.zeros_like(dy))
-    return MaxPool2dGradients(xp.asarray(unpad(padded, window, size), copy=True))
+    return MaxPool2dGradients(contiguous(unpad(padded, window, size)))

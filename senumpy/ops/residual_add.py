@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from senumpy.ops.arrays import Array, check_array, check_same_dtype, check_upstream, namespace
+from senumpy.ops.arrays import Array, check_array, check_same_dtype, check_upstream, contiguous
 
 
 class ResidualAddCache(NamedTuple):
@@ -37,5 +37,4 @@ def residual_add_forward(branch: Array, shortcut: Array) -> tuple[Array, Residua
 def residual_add_backward(dy: Array, cache: ResidualAddCache) -> ResidualAddGradients:
     """Return the upstream gradient `dy` (N, C, H, W) for each argument."""
     check_upstream(dy, cache.shape, cache.dtype)
-    xp = namespace(dy)
-    return ResidualAddGradients(xp.asarray(dy, copy=True), xp.asarray(dy, copy=True))
+    return ResidualAddGradients(contiguous(dy), contiguous(dy))
