@@ -78,7 +78,7 @@ def check_upstream(dy: Any, shape: tuple[int, ...], dtype: Any) -> None:
     """Raise unless the upstream gradient `dy` has the shape and dtype of the forward result."""
     check_array("dy", dy, shape)
     if dy.dtype != dtype:
-        raise TypeError(f"dy: got dtype {_dtype_name(dy)}, wanted {dtype} like the forward's arguments")
+        raise TypeError(f"dy: got dtype {dy.dtype}, wanted {dtype} like the forward's arguments")
 
 
 def zeros(shape: tuple[int, ...], like: Array) -> Array:
