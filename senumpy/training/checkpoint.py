@@ -164,9 +164,9 @@ def load_checkpoint(path: Path) -> Checkpoint:
 
 
 def _data_info(fields: dict[str, Any]) -> DataInfo:
-    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
+    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in dict(fields).items()}
     return DataInfo(**values)  # JSON has no tuples
 
 
 def _position(fields: dict[str, Any]) -> Position:
-    return Position(**{**fields, "tally": Tally(**fields["tally"])})
+    return Position(**{**dict(fields), "tally": Tally(**fields["tally"])})

@@ -16,7 +16,8 @@ def complete_settings(given: Mapping[str, Any], train: Dataset) -> TrainConfig:
     """Return `given` settings, completed by defaults for the training data.
 
     The recipe is that of ResNets on CIFAR (He et al. 2016): momentum 0.9, weight decay 1e-4, learning rate
-    0.1 for batches of 128 and in proportion for others (Goyal et al. 2017), with a warm-up and a cosine.
+    0.1 for batches of 128, with a warm-up and a cosine. Tiny images, which are few as a rule, get smaller
+    batches and more weight decay. The learning rate is in proportion to the batch size (Goyal et al. 2017).
 
     Raises
     ------
@@ -25,16 +26,18 @@ def complete_settings(given: Mapping[str, Any], train: Dataset) -> TrainConfig:
     """
     height, width, _ = train.image_shape
     side = max(height, width)
-    defaults: dict[str, Any] = {"augment": train.augmentable, "epochs": 20, "batch_size": 128}
+    defaults: dict[str, Any]
     if side <= _TINY:
-        defaults |= {"model": "se_resnet8_cifar", "batch_size": 32}
-    elif side <= _SMALL:
-        defaults |= {"model": "se_resnet20_cifar"}
+        defaults = {"model": "se_resnet8_cifar", "epochs": 15, "batch_size": 32, "weight_decay": 1e-3}
+        lr_per_image = 0.1 / 32
     else:
-        defaults |= {"model": "se_resnet18", "batch_size": 32}
+        large = side > _SMALL
+        defaults = {"model": "se_resnet18" if large else "se_resnet20_cifar", "epochs": 20}
+        defaults["batch_size"] = 32 if large else 128
+        lr_per_image = 0.1 / 128
     defaults["batch_size"] = min(defaults["batch_size"], len(train))
-    settings = {**defaults, **given}
-    settings.setdefault("lr", 0.1 * settings["batch_size"] / 128)
+    settings = {"augment": train.augmentable, **defaults, **given}
+    settings.setdefault("lr", lr_per_image * settings["batch_size"])
     config = TrainConfig(**settings)
     if config.batch_size > len(train):
         raise InputError(

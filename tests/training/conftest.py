@@ -61,3 +61,16 @@ def make_trainer(batches):
         )
 
     return make
+
+
+@pytest.fixture(scope="session")
+def stripes(tmp_path_factory) -> str:
+    """A data set on disk: 60 images of 8x8 in three classes, 48 of them for training."""
+    rng = np.random.default_rng(3)
+    y = np.arange(60) % 3
+    stripes = np.zeros((3, 8, 8, 1))
+    stripes[0, ::2] = stripes[1, :, ::2] = 120.0
+    x = (60 + stripes[y] + rng.normal(0, 25, (60, 8, 8, 1))).clip(0, 255).astype(np.uint8)
+    path = tmp_path_factory.mktemp("data") / "stripes.npz"
+    np.savez(path, x=x, y=y)
+    return str(path)

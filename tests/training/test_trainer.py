@@ -125,7 +125,7 @@ def test_pixels_that_are_not_finite_are_told_from_a_rate_that_explodes(make_trai
 def test_bad_test_images_are_named_too(batches):
     batches.shuffle = False
     batches.x[39, 0, 0, 0] = np.nan
-    with pytest.raises(TrainingError, match="NaN at image 7, .* of test batch 2"):
+    with pytest.raises(TrainingError, match=r"NaN at image 7, .* of test batch 2"):
         evaluate(small_model(), batches)
 
 
