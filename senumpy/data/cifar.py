@@ -114,9 +114,9 @@ def _pickled(data: bytes, where: str, form: _Form) -> tuple[NDArray[np.uint8], N
     if isinstance(labels, list) and all(type(label) is int for label in labels):
         labels = np.array(labels)
     if not isinstance(labels, np.ndarray) or labels.shape != (len(pixels),):
-        count = len(labels) if isinstance(labels, list) else type(labels).__name__
+        count = len(labels) if isinstance(labels, (list, np.ndarray)) else type(labels).__name__
         raise InputError(
-            f"{where}: field {label_field!r} holds {count} labels, wanted {len(pixels)} integers, one an image"
+            f"{where}: field {label_field!r} holds {count} labels, wanted {len(pixels)} integers"
         )
     return pixels, labels
 

@@ -103,7 +103,7 @@ def channel_statistics(images: Images) -> tuple[tuple[float, ...], tuple[float, 
         squares += (values * values).sum(axis=0)
     mean = total / pixels
     variance = squares / pixels - mean * mean
-    std = np.where(total * total == squares * pixels, 255.0, np.sqrt(np.maximum(variance, 0.0)))
+    std = np.sqrt(np.where(variance > 1e-6, variance, 255.0**2))  # a constant channel leaves rounding noise
     return tuple((mean / 255).tolist()), tuple((std / 255).tolist())
 
 

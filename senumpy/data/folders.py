@@ -73,9 +73,7 @@ def _by_folders(tree: Tree) -> _Layout:
             f"{tree.root}: no images found: wanted CLASS/IMAGE with an ending of {', '.join(EXTENSIONS)}, "
             "or the files of an IDX or CIFAR set"
         )
-    depth = 0  # folders around everything: one, and then `train` where there is no test part
-    while len({image[depth] for image in images}) == 1 and all(len(image) > depth + 2 for image in images):
-        depth += 1
+    depth = _common_depth(images)
     parts: dict[str, list[_Image]] = {}
     classes: list[_Image] = []
     for image in images:
@@ -91,6 +89,16 @@ def _by_folders(tree: Tree) -> _Layout:
             f"{tree.root}: found {', '.join(sorted(parts))}/ without train/: wanted both, or neither"
         )
     return _Layout(parts["train"], next((parts[name] for name in _TEST_FOLDERS if name in parts), None))
+
+
+def _common_depth(images: Sequence[tuple[str, ...]]) -> int:
+    """Return how many folders lie around everything: a parent, or `train` where there is no test part."""
+    depth = 0
+    while True:
+        inside = [image for image in images if len(image) >= depth + 2]  # those in a folder at this depth
+        if len({image[depth] for image in inside}) != 1 or all(len(image) == depth + 2 for image in inside):
+            return depth
+        depth += 1
 
 
 def _tiny_imagenet(tree: Tree) -> _Layout | None:

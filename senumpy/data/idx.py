@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from senumpy.data.dataset import Found, Part, as_labels, count_classes
+from senumpy.data.messages import one_line
 from senumpy.data.trees import Tree
 from senumpy.errors import InputError
 
@@ -99,7 +100,7 @@ def _gunzip(data: bytes, dimensions: int, where: str) -> bytes:
             start = file.read(header)
             return start + file.read(math.prod(_shape(start, dimensions)) + 1)
     except (OSError, EOFError, zlib.error, OverflowError) as error:
-        raise InputError(f"{where}: broken gzip file of {len(data)} bytes: {error}") from error
+        raise InputError(f"{where}: broken gzip file of {len(data)} bytes: {one_line(error)}") from error
 
 
 def _pair(

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from senumpy.data.messages import one_line
 from senumpy.data.trees import Tree
 from senumpy.errors import InputError
 
@@ -97,8 +98,7 @@ def opened(data: bytes, where: str) -> Iterator[Any]:
             f"{where}: not an image: its {len(data)} bytes are in no format Pillow knows"
         ) from None
     except Exception as error:  # the decoders raise nearly anything on damaged files
-        reason = " ".join(str(error).split())
-        raise InputError(f"{where}: broken image of {len(data)} bytes: {reason}") from error
+        raise InputError(f"{where}: broken image of {len(data)} bytes: {one_line(error)}") from error
 
 
 def is_grey(image: Any) -> bool:

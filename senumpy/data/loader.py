@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from typing import TypeAlias
 
@@ -79,8 +79,8 @@ class Loader:
         count = len(self.dataset)
         return count // self.batch_size if self.drop_last else -(-count // self.batch_size)
 
-    def epoch(self, epoch: int, start_batch: int = 0) -> Iterator[Batch]:
-        """Return an iterator over the batches of an epoch, from batch `start_batch` on.
+    def epoch(self, epoch: int, start_batch: int = 0) -> Generator[Batch, None, None]:
+        """Return a generator of the batches of an epoch, from batch `start_batch` on.
 
         Each batch is `x` (N, C, H, W) float32, contiguous, and `labels` (N,) int64.
 
@@ -101,7 +101,7 @@ class Loader:
             return (self._prepare(epoch, indices) for indices in batches)
         return self._ahead(epoch, batches)
 
-    def _ahead(self, epoch: int, batches: Iterator[NDArray[np.intp]]) -> Iterator[Batch]:
+    def _ahead(self, epoch: int, batches: Iterator[NDArray[np.intp]]) -> Generator[Batch, None, None]:
         """Prepare batches in threads, a bounded number ahead, and yield them in order."""
         stop = threading.Event()
         pool = ThreadPoolExecutor(self.workers, thread_name_prefix="senumpy-loader")

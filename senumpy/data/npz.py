@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from senumpy.data.dataset import Found, Part, as_labels, count_classes
+from senumpy.data.messages import one_line
 from senumpy.errors import InputError
 
 
@@ -37,11 +38,10 @@ def load_npz(path: Path) -> Found:
 
 def _read(path: Path) -> dict[str, NDArray[Any]]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
     except Exception as error:  # zip, zlib, NumPy's header parser and pickled content raise each their own
-        reason = " ".join(str(error).split())
-        raise InputError(f"{path}: not a whole .npz file of plain arrays: {reason}") from error
+        raise InputError(f"{path}: not a whole .npz file of plain arrays: {one_line(error)}") from error
 
 
 def _pair(

@@ -104,4 +104,5 @@ def eval_transform(dataset: Dataset) -> Normalize:
 
 def _overlap(offset: int, size: int) -> tuple[slice, slice]:
     """Return where a window moved by `offset` overlaps its original: in the window, and in the original."""
-    return slice(max(0, -offset), size - max(0, offset)), slice(max(0, offset), size + min(0, offset))
+    length = max(0, size - abs(offset))
+    return slice(max(0, -offset), max(0, -offset) + length), slice(max(0, offset), max(0, offset) + length)

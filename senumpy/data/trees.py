@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from threading import Lock
 
+from senumpy.data.messages import one_line
 from senumpy.errors import InputError
 
 _DEEPEST = 6  # levels of folders searched: no data set is deeper, and a whole disk is never walked
@@ -70,7 +71,7 @@ class ZipArchive(Tree):
         try:
             self._zip = zipfile.ZipFile(root)
         except Exception as error:  # a damaged directory raises nearly anything
-            raise InputError(f"{root}: not a whole zip file: {error}") from error
+            raise InputError(f"{root}: not a whole zip file: {one_line(error)}") from error
         self._lock = Lock()
         super().__init__(root, (info.filename for info in self._zip.infolist() if not info.is_dir()))
 
@@ -82,7 +83,9 @@ class ZipArchive(Tree):
             with self._lock:
                 return self._zip.read(name)
         except Exception as error:  # bad checksum, end of file, zlib, encryption, unknown compression, ...
-            raise InputError(f"{self.where(name)}: cannot be read from the zip file: {error}") from error
+            raise InputError(
+                f"{self.where(name)}: cannot be read from the zip file: {one_line(error)}"
+            ) from error
 
 
 class TarArchive(Tree):
@@ -97,7 +100,7 @@ class TarArchive(Tree):
         except InputError:
             raise
         except Exception as error:  # gzip, bz2, lzma and tar each have their own errors
-            raise InputError(f"{root}: not a whole tar file: {error}") from error
+            raise InputError(f"{root}: not a whole tar file: {one_line(error)}") from error
         super().__init__(root, self._files)
 
     def read(self, name: str) -> bytes:

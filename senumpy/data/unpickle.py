@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from senumpy.data.messages import one_line
 from senumpy.errors import InputError
 
 
@@ -32,7 +33,7 @@ def unpickle_arrays(data: bytes, where: str) -> dict[Any, Any]:
     except InputError:
         raise
     except Exception as error:  # arbitrary bytes make the unpickler raise nearly anything
-        raise InputError(f"{where}: broken pickle of {len(data)} bytes: {error}") from error
+        raise InputError(f"{where}: broken pickle of {len(data)} bytes: {one_line(error)}") from error
     if not isinstance(value, dict):
         raise InputError(f"{where}: holds a pickled {type(value).__name__}, wanted a dictionary")
     return {key: item.array if isinstance(item, _Array) else item for key, item in value.items()}
