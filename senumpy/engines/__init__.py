@@ -61,7 +61,10 @@ def engine(name: str | Engine) -> Engine:
 def _problem(name: str) -> str | None:
     entry = _REGISTRY[name]
     if importlib.util.find_spec(entry.module) is None:
-        return f"engine {name!r} is not part of this version of senumpy (one that has it: {entry.install})"
+        return (
+            f"engine {name!r} is not part of this version of senumpy: use 'numpy' "
+            f"(a version that has it installs it by {entry.install})"
+        )
     if importlib.util.find_spec(entry.requires) is None:
         return f"engine {name!r} needs the package {entry.requires}, which is not installed: {entry.install}"
     return None
