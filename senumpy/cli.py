@@ -139,16 +139,15 @@ def _check_ops(names: Sequence[str], arguments: argparse.Namespace, check_op: An
 def _bench(arguments: argparse.Namespace) -> int:
     from senumpy.bench import HEADER, machine, run
 
-    as_json = arguments.json
-    if not as_json:
-        print(HEADER, flush=True)
-    rows = run(
-        arguments.cases,
-        engine_name=arguments.engine,
-        repeats=arguments.repeats,
-        report=lambda row: None if as_json else print(row, flush=True),
-    )
-    if as_json:
+    shown: list[Any] = []
+
+    def show(row: Any) -> None:
+        if not arguments.json:
+            print(row if shown else f"{HEADER}\n{row}", flush=True)
+        shown.append(row)
+
+    rows = run(arguments.cases, engine_name=arguments.engine, repeats=arguments.repeats, report=show)
+    if arguments.json:
         result = {"machine": machine(), "engine": arguments.engine, "repeats": arguments.repeats}
         _print_json({**result, "rows": [row.to_dict() for row in rows]})
     return DONE
@@ -170,6 +169,11 @@ def _print_json(value: Any) -> None:
 
 
 class _Parser(argparse.ArgumentParser):
+    def __init__(self, **settings: Any):
+        super().__init__(
+            formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=28), **settings
+        )
+
     def error(self, message: str) -> NoReturn:
         """Refuse in one line; the usage text would bury it."""
         self.exit(BAD_INPUT, f"{self.prog}: {message}; see {self.prog} --help\n")
@@ -178,11 +182,13 @@ class _Parser(argparse.ArgumentParser):
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="senumpy",
+        usage="%(prog)s [-h] [--version] COMMAND ...",
         description="Squeeze-and-Excitation Networks in NumPy: train, evaluate, inspect, check gradients.",
         epilog="exit status: 0 done, 1 a check did not hold, 2 bad usage or bad input, 130 interrupted",
     )
     parser.add_argument("--version", action="version", version=f"senumpy {__version__}")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    # argparse aligns the names below with this metavar; a shorter one would push the longest off its line
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND ...", required=True)
     _add_train(commands)
     _add_eval(commands)
     _add_info(commands)
@@ -218,16 +224,16 @@ def _add_train(commands: Any) -> None:
     add("--data", metavar="NAME_OR_PATH", help="data set: a name, or a file or folder (digits)", **unset)
     add("--model", metavar="NAME", help="network, such as se_resnet20_cifar", **unset)
     add("--engine", metavar="NAME", help="who computes (numpy)", **unset)
-    add("--epochs", type=int, metavar="N", **unset)
-    add("--batch-size", type=int, metavar="N", **unset)
-    add("--lr", type=float, metavar="LR", help="highest learning rate (0.1 for batches of 128)", **unset)
+    add("--epochs", type=int, metavar="N", help="passes over the training images", **unset)
+    add("--batch-size", type=int, metavar="N", help="images in an update", **unset)
+    add("--lr", type=float, metavar="LR", help="highest learning rate (in proportion to the batch)", **unset)
     add("--schedule", metavar="NAME", help="constant, cosine or step (cosine)", **unset)
     add("--warmup-epochs", type=float, metavar="N", help="linear warm-up of the learning rate (1)", **unset)
-    add("--momentum", type=float, metavar="M", help="(0.9)", **unset)
+    add("--momentum", type=float, metavar="M", help="of SGD (0.9)", **unset)
     add("--nesterov", action="store_true", help="Nesterov's momentum", **unset)
-    add("--weight-decay", type=float, metavar="D", help="(1e-4)", **unset)
+    add("--weight-decay", type=float, metavar="D", help="of weights, not of batch norm and biases", **unset)
     add("--decay-all", action="store_true", help="decay batch norm and biases too", **unset)
-    add("--label-smoothing", type=float, metavar="E", help="(0)", **unset)
+    add("--label-smoothing", type=float, metavar="E", help="of the training targets (0)", **unset)
     add(
         "--augment",
         action=argparse.BooleanOptionalAction,
@@ -257,17 +263,17 @@ def _add_eval(commands: Any) -> None:
     )
     parser.add_argument("--data", metavar="NAME_OR_PATH", help="another data set with as many classes")
     parser.add_argument("--engine", metavar="NAME", help="who computes (as in training)")
-    parser.add_argument("--batch-size", type=int, default=128, metavar="N", help="(%(default)s)")
-    parser.add_argument("--workers", type=int, default=2, metavar="N", help="(%(default)s)")
+    parser.add_argument(
+        "--batch-size", type=int, default=128, metavar="N", help="images at a time (%(default)s)"
+    )
+    parser.add_argument("--workers", type=int, default=2, metavar="N", help="threads that read (%(default)s)")
 
 
 def _add_info(commands: Any) -> None:
-    parser = _command(
-        commands, "info", _info, "print a network's layers, parameters and multiply-adds, and SE's share"
-    )
+    parser = _command(commands, "info", _info, "count parameters and multiply-adds, layer by layer")
     parser.add_argument("model", metavar="MODEL", help="network, such as se_resnet50")
     parser.add_argument("--input-size", type=int, metavar="PIXELS", help="side of the images (as published)")
-    parser.add_argument("--classes", type=int, metavar="N", help="(as published)")
+    parser.add_argument("--classes", type=int, metavar="N", help="number of classes (as published)")
     parser.add_argument("--channels", type=int, default=3, metavar="N", help="of the images (%(default)s)")
 
 
@@ -286,14 +292,16 @@ def _add_gradcheck(commands: Any) -> None:
     parser.add_argument(
         "--like", metavar="OP", help="operation that the functions in FILE.py are meant to do"
     )
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="(%(default)s)")
+    parser.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="draws cases and gradients (%(default)s)"
+    )
 
 
 def _add_bench(commands: Any) -> None:
     parser = _command(commands, "bench", _bench, "measure speed and memory of operations and networks")
     parser.add_argument("cases", nargs="*", metavar="CASE", help="op, model, or part of a case's name (all)")
-    parser.add_argument("--engine", default="numpy", metavar="NAME", help="(%(default)s)")
-    parser.add_argument("--repeats", type=int, default=5, metavar="N", help="(%(default)s)")
+    parser.add_argument("--engine", default="numpy", metavar="NAME", help="who computes (%(default)s)")
+    parser.add_argument("--repeats", type=int, default=5, metavar="N", help="the median counts (%(default)s)")
 
 
 if __name__ == "__main__":
