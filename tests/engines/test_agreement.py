@@ -1,0 +1,76 @@
+"""Every operation and unit, forward and backward, against the loops of the naive engine."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import senumpy.ops
+from tests.strategies import LAYOUTS, OPS, Case, arrays_in, cases, laid_out, results
+
+EPS32 = float(np.finfo(np.float32).eps)
+
+
+def assert_close(got, want, tolerance):
+    """Hold every result to its oracle: |got - want| <= tolerance (1 + max |want|); None to None alone."""
+    assert got.keys() == want.keys()
+    for name, expected in want.items():
+        if expected is None:
+            assert got[name] is None, name
+            continue
+        assert got[name].shape == expected.shape, name
+        limit = tolerance * (1.0 + np.max(np.abs(expected)))
+        error = np.abs(got[name] - expected)
+        worst = np.unravel_index(np.argmax(error), error.shape)
+        assert np.all(error <= limit), f"{name}{list(worst)}: {got[name][worst]} for {expected[worst]}"
+
+
+def test_every_operation_is_in_the_table():
+    named = {name.removesuffix("_forward") for name in senumpy.ops.__all__ if name.endswith("_forward")}
+    assert named == set(OPS)
+
+
+@pytest.mark.parametrize("op", OPS)
+@given(data=st.data())
+def test_float64(engine, naive, op, data):
+    case = data.draw(cases(op))
+    layout = data.draw(st.sampled_from(LAYOUTS))
+    got = results(engine, case, alter=lambda dy: laid_out(dy, layout) if dy.ndim else dy)
+    assert_close(got, results(naive, case), 1e-12)
+
+
+# A sum of L numbers in float32 is the exact sum of numbers that are off by at most L eps (Higham 2002, sec.
+# 4.2), and a unit has a handful of sums in a row. So a float32 result has to be as close to the oracle as the
+# oracle's own results are to one another when all arguments are off by delta = 8 L eps. This gives large room
+# exactly where the operation is ill-conditioned or at a kink.
+@pytest.mark.parametrize("op", OPS)
+@given(data=st.data())
+def test_float32(engine, naive, op, data):
+    case = data.draw(cases(op)).astype(np.float32)
+    got, exact = results(engine, case), results(naive, case.astype(np.float64))
+    assert {name: a.dtype for name, a in got.items() if a is not None} == {
+        name: np.dtype(np.float32) for name, a in exact.items() if a is not None
+    }
+    delta = 8 * EPS32 * max(array.size for array in [*arrays_in(case.args), got["y"]])
+    noise = np.random.default_rng(case.seed)
+
+    def off(array):
+        return array * (1.0 + delta * noise.choice([-1.0, 1.0], array.shape))
+
+    others = [results(naive, case.astype(np.float64).map(off), alter=off) for _ in range(3)]
+    for name, expected in exact.items():
+        if expected is not None:
+            spread = max(np.max(np.abs(other[name] - expected)) for other in others)
+            error = np.max(np.abs(got[name] - expected))
+            assert error <= delta * (1.0 + np.max(np.abs(expected))) + 3.0 * spread, name
+
+
+def test_the_variance_does_not_cancel(engine, naive):
+    # E[x^2] - E[x]^2 loses all digits here: 1e6^2 eps is far above the variance of 1.
+    rng = np.random.default_rng(5)
+    args = rng.normal(1e6, 1.0, (4, 2, 3, 5)), rng.normal(size=2), rng.normal(size=2)
+    case = Case("batchnorm2d", args, {}, seed=6)
+    # The mean itself is rounded to 1e6 eps, so is every difference from it.
+    assert_close(results(engine, case), results(naive, case), 8 * 1e6 * np.finfo(float).eps)
