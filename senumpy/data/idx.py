@@ -22,6 +22,8 @@ from senumpy.errors import InputError
 _TRAIN = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte")
 _TEST = ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 
+_LARGEST = 2 << 30  # bytes unpacked from one file: no gzip bombs
+
 _FASHION_CLASSES = (
     "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
 )  # fmt: skip
@@ -93,14 +95,22 @@ def _shape(data: bytes, dimensions: int) -> tuple[int, ...]:
 
 
 def _gunzip(data: bytes, dimensions: int, where: str) -> bytes:
-    """Unpack no more than one byte beyond what the header announces."""
-    header = 4 + 4 * dimensions
+    """Unpack no more than one byte beyond what the header announces, and never more than `_LARGEST`."""
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
-            start = file.read(header)
-            return start + file.read(math.prod(_shape(start, dimensions)) + 1)
-    except (OSError, EOFError, zlib.error, OverflowError) as error:
+            unpacked = [file.read(4 + 4 * dimensions)]
+            rest = math.prod(_shape(unpacked[0], dimensions)) + 1
+            if rest > _LARGEST:
+                raise InputError(
+                    f"{where}: its header announces {rest - 1} bytes, wanted less than {_LARGEST}"
+                )
+            # In pieces, as memory for all that a damaged header announces may not be had.
+            while piece := file.read(min(rest, 1 << 20)):
+                unpacked.append(piece)
+                rest -= len(piece)
+    except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{where}: broken gzip file of {len(data)} bytes: {one_line(error)}") from error
+    return b"".join(unpacked)
 
 
 def _pair(

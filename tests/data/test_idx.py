@@ -130,6 +130,7 @@ def damage(folder, key, change):
         ("test_y", lambda d: b"\0\0\x0d\x01" + d[4:], "t10k.*magic number 0x00000d01 .*wanted 0x00000801"),
         ("test_x", lambda d: gzip.compress(d)[:-20], "t10k-images.*broken gzip"),
         ("test_x", lambda d: gzip.compress(d)[:40] + b"?" * 40, "t10k-images.*broken gzip file of 80 bytes"),
+        ("test_x", lambda d: gzip.compress(d[:4] + b"\xff" * 12), "announces 792281.* bytes, wanted less"),
         ("train_y", lambda d: idx(np.arange(39) % 3), "train-labels.*holds 39 labels, wanted 40"),
         ("test_y", lambda d: idx(np.full(20, 3)), "t10k.*label 3 at index 0 is out of range: wanted 0 to 2"),
         ("train_y", lambda d: d[:-1] + b"\xc8", "label 200 at index 39 is out of range: label 3 never"),
