@@ -188,7 +188,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"senumpy {__version__}")
     # argparse aligns the names below with this metavar; a shorter one would push the longest off its line
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND ...", required=True)
+    commands = parser.add_subparsers(prog="senumpy", title="commands", metavar="COMMAND ...", required=True)
     _add_train(commands)
     _add_eval(commands)
     _add_info(commands)
@@ -242,7 +242,8 @@ def _add_train(commands: Any) -> None:
     )
     add("--image-size", type=int, metavar="PIXELS", help="resize images to a square", **unset)
     add("--seed", type=int, metavar="N", help="of weights, order and augmentation (0)", **unset)
-    add("--workers", type=int, metavar="N", help="threads that prepare batches (2)", **unset)
+    add("--workers", type=int, metavar="N", help="threads that prepare batches (1)", **unset)
+    add("--threads", type=int, metavar="N", help="threads of matrix products (BLAS decides)", **unset)
     add("--checkpoint-minutes", type=float, metavar="T", help="save within an epoch this often (5)", **unset)
     folder = parser.add_mutually_exclusive_group()
     folder.add_argument("--out", type=Path, metavar="DIR", help="run folder (runs/DATA-MODEL-NNN)")
@@ -266,7 +267,7 @@ def _add_eval(commands: Any) -> None:
     parser.add_argument(
         "--batch-size", type=int, default=128, metavar="N", help="images at a time (%(default)s)"
     )
-    parser.add_argument("--workers", type=int, default=2, metavar="N", help="threads that read (%(default)s)")
+    parser.add_argument("--workers", type=int, default=1, metavar="N", help="threads that read (%(default)s)")
 
 
 def _add_info(commands: Any) -> None:

@@ -41,6 +41,8 @@ class TrainConfig:
         Random crops and flips of training images.
     seed : int
         Of the weights, the order of the images and their augmentation.
+    threads : int or None
+        Threads of matrix products; None leaves that to BLAS. Changes the last bits of results.
     workers : int
         Threads that prepare batches; changes speed, not results.
     checkpoint_minutes : float
@@ -63,11 +65,12 @@ class TrainConfig:
     label_smoothing: float = 0.0
     augment: bool = True
     seed: int = 0
-    workers: int = 2
+    threads: int | None = None
+    workers: int = 1
     checkpoint_minutes: float = 5.0
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "image_size"):
+        for name in ("epochs", "batch_size", "image_size", "threads"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise InputError(f"{name}: got {value}, wanted at least 1")

@@ -29,6 +29,7 @@ def complete_settings(given: Mapping[str, Any], train: Dataset) -> TrainConfig:
     defaults: dict[str, Any]
     if side <= _TINY:
         defaults = {"model": "se_resnet8_cifar", "epochs": 15, "batch_size": 32, "weight_decay": 1e-3}
+        defaults["threads"] = 1
         lr_per_image = 0.1 / 32
     else:
         large = side > _SMALL

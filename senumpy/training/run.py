@@ -25,6 +25,7 @@ from senumpy.training.loaders import evaluation_loader, set_name, training_loade
 from senumpy.training.progress import Progress, clock
 from senumpy.training.schedules import make_schedule
 from senumpy.training.sgd import SGD
+from senumpy.training.threads import limited_threads
 from senumpy.training.trainer import EpochMetrics, Trainer
 
 _CURVES_EVERY = 60.0  # seconds; drawing takes a good part of one
@@ -180,7 +181,7 @@ class _Run:
         start = trainer.position
         progress = Progress(config.epochs, len(self.splits.train), start, quiet=self.quiet)
         try:
-            with deferred_interrupt() as self._interrupted, progress:
+            with limited_threads(config.threads), deferred_interrupt() as self._interrupted, progress:
                 self._introduce(progress)
                 trainer.run(
                     after_step=lambda: self._after_step(progress),
@@ -249,9 +250,10 @@ class _Run:
         progress.line(
             f"model  {model.name}: {model.num_parameters():,} parameters, engine {model.engine.name}"
         )
+        complete = start.epoch >= self.config.epochs
         begin = f", from epoch {start.epoch + 1}, step {start.step}" if start.step else ""
-        progress.line(f"run    {self.folder.path}{begin}")
-        if start.epoch < self.config.epochs:
+        progress.line(f"run    {self.folder.path}{', complete' if complete else begin}")
+        if not complete:
             progress.header()
 
     def _summary(self) -> Summary:
@@ -309,7 +311,9 @@ def _check_same_data(where: str, data: DataInfo, checkpoint: Checkpoint) -> None
 
 def _need_packages() -> None:
     missing = [
-        name for name in ("matplotlib", "safetensors", "tqdm") if importlib.util.find_spec(name) is None
+        name
+        for name in ("matplotlib", "safetensors", "threadpoolctl", "tqdm")
+        if importlib.util.find_spec(name) is None
     ]
     if missing:
         raise InputError(f'training needs {", ".join(missing)}: pip install "senumpy[train]"')

@@ -14,6 +14,7 @@ from senumpy.training.checkpoint import load_checkpoint
 from senumpy.training.evaluate import evaluate
 from senumpy.training.folder import RunFolder
 from senumpy.training.loaders import evaluation_loader, set_name
+from senumpy.training.threads import limited_threads
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Evaluation:
 
 
 def evaluate_checkpoint(
-    path: Path, *, data: str | None = None, engine: str | None = None, batch_size: int = 128, workers: int = 2
+    path: Path, *, data: str | None = None, engine: str | None = None, batch_size: int = 128, workers: int = 1
 ) -> Evaluation:
     """Evaluate a checkpoint on a test set, single crop.
 
@@ -84,7 +85,8 @@ def evaluate_checkpoint(
     checkpoint.restore(model)
     trained_on = checkpoint.data
     loader = evaluation_loader(test, batch_size, mean=trained_on.mean, std=trained_on.std, workers=workers)
-    tally = evaluate(model, loader)
+    with limited_threads(config.threads):
+        tally = evaluate(model, loader)
     return Evaluation(
         checkpoint=str(checkpoint.path),
         model=checkpoint.model,

@@ -34,6 +34,7 @@ configs = st.builds(
     label_smoothing=st.floats(0, 1, exclude_max=True),
     augment=st.booleans(),
     seed=st.integers(0, 2**62),
+    threads=st.none() | st.integers(1, 8),
 )
 
 
@@ -123,7 +124,7 @@ def test_the_learning_rate_follows_the_batch_size():
 
 def test_tiny_images_get_a_short_recipe_of_their_own():
     config = complete_settings({"data": "x"}, dataset(8))
-    assert (config.epochs, config.lr, config.weight_decay) == (15, 0.1, 1e-3)
+    assert (config.epochs, config.lr, config.weight_decay, config.threads) == (15, 0.1, 1e-3, 1)
     assert complete_settings({"data": "x", "batch_size": 64}, dataset(8)).lr == pytest.approx(0.2)
 
 

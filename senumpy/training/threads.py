@@ -1,0 +1,27 @@
+"""How many threads the matrix products of a run use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from senumpy.errors import InputError
+
+
+@contextmanager
+def limited_threads(threads: int | None) -> Iterator[None]:
+    """Let BLAS use at most `threads` threads; None leaves that to BLAS (as a rule, one for each core).
+
+    Products of small matrices are faster in one thread: several spend their time waiting for each other, and
+    very much of it when the cores are also busy otherwise. The number changes the order of sums, hence the
+    last bits of a result.
+    """
+    if threads is None:
+        yield
+        return
+    try:
+        from threadpoolctl import threadpool_limits
+    except ImportError:
+        raise InputError('a limit on threads needs threadpoolctl: pip install "senumpy[train]"') from None
+    with threadpool_limits(limits=threads, user_api="blas"):
+        yield
