@@ -242,8 +242,14 @@ def _add_train(commands: Any) -> None:
     )
     add("--image-size", type=int, metavar="PIXELS", help="resize images to a square", **unset)
     add("--seed", type=int, metavar="N", help="of weights, order and augmentation (0)", **unset)
-    add("--workers", type=int, metavar="N", help="threads that prepare batches (1)", **unset)
-    add("--threads", type=int, metavar="N", help="threads of matrix products (BLAS decides)", **unset)
+    add(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="threads that prepare batches (2; 0 for data in memory)",
+        **unset,
+    )
+    add("--threads", type=int, metavar="N", help="threads of matrix products (1 for small images)", **unset)
     add("--checkpoint-minutes", type=float, metavar="T", help="save within an epoch this often (5)", **unset)
     folder = parser.add_mutually_exclusive_group()
     folder.add_argument("--out", type=Path, metavar="DIR", help="run folder (runs/DATA-MODEL-NNN)")

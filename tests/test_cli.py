@@ -152,7 +152,7 @@ def test_train_reports_where_everything_is(capsys, data, tmp_path, monkeypatch):
 def test_train_shows_one_line_an_epoch_on_stderr_when_it_is_no_terminal(capsys, data, tmp_path):
     main(["train", "--data", str(data), "--epochs=2", "--out", str(tmp_path / "run")])
     lines = capsys.readouterr().err.splitlines()
-    assert lines[0] == "data   noise: 48 training and 12 test images, 1x8x8, 7 classes"
+    assert lines[0] == "data   noise: 48 training, 12 test images, 1x8x8, 7 classes"
     assert lines[3].split()[0] == "epoch"
     assert [line.split()[0] for line in lines[4:]] == ["1/2", "2/2"]
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from senumpy.data import Dataset
 from senumpy.errors import InputError
 from senumpy.training.config import TrainConfig
@@ -26,18 +28,21 @@ def complete_settings(given: Mapping[str, Any], train: Dataset) -> TrainConfig:
     """
     height, width, _ = train.image_shape
     side = max(height, width)
-    defaults: dict[str, Any]
+    in_memory = isinstance(train.images, np.ndarray)
+    defaults: dict[str, Any] = {"augment": train.augmentable, "workers": 0 if in_memory else 2}
     if side <= _TINY:
-        defaults = {"model": "se_resnet8_cifar", "epochs": 15, "batch_size": 32, "weight_decay": 1e-3}
-        defaults["threads"] = 1
+        defaults |= {"model": "se_resnet8_cifar", "epochs": 15, "batch_size": 32, "weight_decay": 1e-3}
         lr_per_image = 0.1 / 32
-    else:
-        large = side > _SMALL
-        defaults = {"model": "se_resnet18" if large else "se_resnet20_cifar", "epochs": 20}
-        defaults["batch_size"] = 32 if large else 128
+    elif side <= _SMALL:
+        defaults |= {"model": "se_resnet20_cifar", "epochs": 20, "batch_size": 128}
         lr_per_image = 0.1 / 128
+    else:
+        defaults |= {"model": "se_resnet18", "epochs": 20, "batch_size": 32}
+        lr_per_image = 0.1 / 128
+    if side <= _SMALL:
+        defaults["threads"] = 1  # see `limited_threads`
     defaults["batch_size"] = min(defaults["batch_size"], len(train))
-    settings = {"augment": train.augmentable, **defaults, **given}
+    settings = {**defaults, **given}
     settings.setdefault("lr", lr_per_image * settings["batch_size"])
     config = TrainConfig(**settings)
     if config.batch_size > len(train):

@@ -244,7 +244,7 @@ class _Run:
         train, model, start = self.splits.train, self.trainer.model, self.trainer.position
         h, w, c = train.image_shape
         progress.line(
-            f"data   {set_name(train)}: {len(train):,} training and {len(self.splits.test):,} "
+            f"data   {set_name(train)}: {len(train):,} training, {len(self.splits.test):,} "
             f"test images, {c}x{h}x{w}, {train.num_classes} classes"
         )
         progress.line(

@@ -12,9 +12,9 @@ from senumpy.errors import InputError
 def limited_threads(threads: int | None) -> Iterator[None]:
     """Let BLAS use at most `threads` threads; None leaves that to BLAS (as a rule, one for each core).
 
-    Products of small matrices are faster in one thread: several spend their time waiting for each other, and
-    very much of it when the cores are also busy otherwise. The number changes the order of sums, hence the
-    last bits of a result.
+    Threads of OpenBLAS wait for each other by spinning. On small matrices several gain little (a sixth, for a
+    SE-ResNet-8 on two idle cores), and where another process wants the cores, they lose everything: 16 images
+    a second instead of 280. The number also changes the order of sums, hence the last bits of a result.
     """
     if threads is None:
         yield

@@ -128,6 +128,13 @@ def test_tiny_images_get_a_short_recipe_of_their_own():
     assert complete_settings({"data": "x", "batch_size": 64}, dataset(8)).lr == pytest.approx(0.2)
 
 
+def test_small_images_are_computed_in_one_thread_and_prepared_in_none():
+    for size, threads in ((8, 1), (64, 1), (65, None)):
+        config = complete_settings({"data": "x"}, dataset(size))
+        assert (config.threads, config.workers) == (threads, 0)
+    assert complete_settings({"data": "x", "threads": 3, "workers": 4}, dataset(8)).threads == 3
+
+
 def test_the_data_say_whether_to_augment():
     assert complete_settings({"data": "x"}, dataset(32)).augment
     assert not complete_settings({"data": "x"}, dataset(32, augmentable=False)).augment

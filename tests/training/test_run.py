@@ -77,7 +77,7 @@ def test_a_run_folder_holds_everything(whole, stripes):
 
 
 def test_the_same_seed_gives_the_same_run_and_another_does_not(whole, stripes, tmp_path):
-    run(stripes, tmp_path / "again", workers=0)
+    run(stripes, tmp_path / "again", workers=3)
     assert_same(RunFolder(tmp_path / "again"), whole)
     run(stripes, tmp_path / "other", seed=5, epochs=1)
     assert RunFolder(tmp_path / "other").rows()[0]["train_loss"] != whole.rows()[0]["train_loss"]
@@ -143,7 +143,7 @@ def test_ctrl_c_saves_and_exits_with_130(whole, stripes, tmp_path):
     )
     assert load_checkpoint(folder.checkpoint).position.step == STEPS + 4  # the update was finished
     assert folder.curves.exists()
-    resume_run(folder.path, quiet=True)
+    resume_run(folder.path, workers=2, quiet=True)
     assert_same(folder, whole)
 
 
