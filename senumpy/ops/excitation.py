@@ -73,11 +73,7 @@ def excitation_forward(
     if gate not in _GATES:
         raise ValueError(f'gate: got {gate!r}, wanted "sigmoid", "tanh" or "relu"')
     check_array("z", z, ("N", "C"))
-    check_array("w1", w1, ("h", z.shape[1]))
-    check_array("w2", w2, (z.shape[1], w1.shape[0]))
-    for name, bias, width in (("b1", b1, w1.shape[0]), ("b2", b2, z.shape[1])):
-        if bias is not None:
-            check_array(name, bias, (width,))
+    check_weights(z.shape[1], w1, b1, w2, b2)
     check_same_dtype(z=z, w1=w1, b1=b1, w2=w2, b2=b2)
 
     hidden, reduce_cache = linear_forward(z, w1, b1)  # (N, C) -> (N, h)
@@ -95,3 +91,12 @@ def excitation_backward(dy: Array, cache: ExcitationCache) -> ExcitationGradient
     (dhidden,) = relu_backward(dactive, cache.relu)
     dz, dw1, db1 = linear_backward(dhidden, cache.reduce)
     return ExcitationGradients(dz, dw1, db1, dw2, db2)
+
+
+def check_weights(channels: int, w1: Array, b1: Array | None, w2: Array, b2: Array | None) -> None:
+    """Raise unless the weights map `channels` to a hidden width and back."""
+    check_array("w1", w1, ("h", channels))
+    check_array("w2", w2, (channels, w1.shape[0]))
+    for name, bias, width in (("b1", b1, w1.shape[0]), ("b2", b2, channels)):
+        if bias is not None:
+            check_array(name, bias, (width,))

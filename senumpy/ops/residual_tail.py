@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple, TypeAlias
 
 from senumpy.ops.activations import ReLUCache, relu_backward, relu_forward
-from senumpy.ops.arrays import Array
+from senumpy.ops.arrays import Array, check_array
 from senumpy.ops.batchnorm import BatchNorm2dCache, batchnorm2d_backward, batchnorm2d_forward
 from senumpy.ops.batchnorm_inference import (
     BatchNorm2dInferenceCache,
@@ -90,6 +90,7 @@ def residual_tail_forward(
     y : (N, C, H, W) array
     cache : ResidualTailCache
     """
+    check_array("c", c, ("N", "C", "H", "W"))
     v, norm = batchnorm2d_forward(c, gamma, beta, eps=eps)
     return _after_norm(v, norm, w1, b1, w2, b2, shortcut, squeeze, gate)
 
@@ -132,6 +133,7 @@ def residual_tail_inference_forward(
     gate: str = "sigmoid",
 ) -> tuple[Array, ResidualTailCache]:
     """Run the same with given (running) statistics `mean` and `var`, both (C,)."""
+    check_array("c", c, ("N", "C", "H", "W"))
     v, norm = batchnorm2d_inference_forward(c, gamma, beta, mean, var, eps=eps)
     return _after_norm(v, norm, w1, b1, w2, b2, shortcut, squeeze, gate)
 

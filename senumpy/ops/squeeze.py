@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from senumpy.ops.arrays import Array
+from senumpy.ops.arrays import Array, check_array
 from senumpy.ops.global_pooling import (
     GlobalAvgPoolCache,
     GlobalMaxPoolCache,
@@ -42,6 +42,7 @@ def squeeze_forward(u: Array, *, operator: str = "avg") -> tuple[Array, SqueezeC
     """
     if operator not in ("avg", "max"):
         raise ValueError(f'squeeze: got {operator!r}, wanted "avg" or "max"')
+    check_array("u", u, ("N", "C", "H", "W"))
     pool = global_avg_pool_forward if operator == "avg" else global_max_pool_forward
     z, cache = pool(u)
     return z, SqueezeCache(cache)

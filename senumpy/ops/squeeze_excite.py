@@ -15,6 +15,7 @@ from senumpy.ops.arrays import Array, check_array, check_same_dtype
 from senumpy.ops.excitation import (
     ExcitationCache,
     ExcitationGradients,
+    check_weights,
     excitation_backward,
     excitation_forward,
 )
@@ -75,7 +76,7 @@ def squeeze_excite_forward(
     cache : SqueezeExciteCache
     """
     check_array("u", u, ("N", "C", "H", "W"))
-    check_array("w1", w1, ("h", u.shape[1]))
+    check_weights(u.shape[1], w1, b1, w2, b2)
     check_same_dtype(u=u, w1=w1, b1=b1, w2=w2, b2=b2)
     z, squeeze_cache = squeeze_forward(u, operator=squeeze)
     s, excitation_cache = excitation_forward(z, w1, b1, w2, b2, gate=gate)
