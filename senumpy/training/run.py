@@ -188,8 +188,7 @@ class _Run:
                     after_test_batch=lambda tally: self._after_test_batch(progress, tally),
                     after_epoch=lambda metrics: self._after_epoch(progress, metrics),
                 )
-                if start.epoch < config.epochs or not self.folder.curves.exists():
-                    self._draw()
+                self._draw()
         except TrainingError as error:
             saved = f"{self.folder.checkpoint} (step {self._saved_step})"
             raise TrainingError(f"{error}. Last checkpoint: {saved}") from error
