@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import senumpy.ops
-from tests.strategies import LAYOUTS, OPS, Case, arrays_in, cases, laid_out, results
+from tests.strategies import LAYOUTS, OPS, arrays_in, cases, laid_out, results
 
 EPS32 = float(np.finfo(np.float32).eps)
 
@@ -65,12 +65,3 @@ def test_float32(engine, naive, op, data):
             spread = max(np.max(np.abs(other[name] - expected)) for other in others)
             error = np.max(np.abs(got[name] - expected))
             assert error <= delta * (1.0 + np.max(np.abs(expected))) + 3.0 * spread, name
-
-
-def test_the_variance_does_not_cancel(engine, naive):
-    # E[x^2] - E[x]^2 loses all digits here: 1e6^2 eps is far above the variance of 1.
-    rng = np.random.default_rng(5)
-    args = rng.normal(1e6, 1.0, (4, 2, 3, 5)), rng.normal(size=2), rng.normal(size=2)
-    case = Case("batchnorm2d", args, {}, seed=6)
-    # The mean itself is rounded to 1e6 eps, so is every difference from it.
-    assert_close(results(engine, case), results(naive, case), 8 * 1e6 * np.finfo(float).eps)
