@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -44,16 +46,21 @@ def test_float64(engine, naive, op, data):
 # A sum of L numbers in float32 is the exact sum of numbers that are off by at most L eps (Higham 2002, sec.
 # 4.2), and a unit has a handful of sums in a row. So a float32 result has to be as close to the oracle as the
 # oracle's own results are to one another when all arguments are off by delta = 8 L eps. This gives large room
-# exactly where the operation is ill-conditioned or at a kink.
+# exactly where the operation is ill-conditioned or at a kink. It can't see digits lost between the arguments
+# and the result: batch norm over two nearly equal values divides their difference, which is all rounding, by
+# next to nothing, and its gradient then cancels. A large eps keeps that divisor away from zero.
 @pytest.mark.parametrize("op", OPS)
 @given(data=st.data())
 def test_float32(engine, naive, op, data):
     case = data.draw(cases(op)).astype(np.float32)
+    if "eps" in case.options:
+        case = replace(case, options={**case.options, "eps": 0.5})
     got, exact = results(engine, case), results(naive, case.astype(np.float64))
     assert {name: a.dtype for name, a in got.items() if a is not None} == {
         name: np.dtype(np.float32) for name, a in exact.items() if a is not None
     }
-    delta = 8 * EPS32 * max(array.size for array in [*arrays_in(case.args), got["y"]])
+    # The largest array bounds every sum; 16 leaves room for the steps of an operation without any.
+    delta = 8 * EPS32 * max(16, *(array.size for array in [*arrays_in(case.args), got["y"]]))
     noise = np.random.default_rng(case.seed)
 
     def off(array):
