@@ -11,9 +11,10 @@ from senumpy.layers.basic import (
     GlobalMaxPool,
     Linear,
     MaxPool2d,
+    PadShortcut,
     ReLU,
 )
-from senumpy.layers.residual import ConvBNReLU, PadShortcut, Residual, Sequential
+from senumpy.layers.residual import ConvBNReLU, Residual, Sequential
 from senumpy.layers.squeeze_excite import SEConfig, SqueezeExcite
 
 __all__ = [

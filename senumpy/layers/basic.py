@@ -165,22 +165,51 @@ class BatchNorm2d(Layer):
             running += self.momentum * batch
 
 
-class ReLU(Layer):
-    """max(x, 0)."""
+class Operation(Layer):
+    """A layer without parameters: one of the engine's operations on one array, with fixed settings.
+
+    Subclasses name the operation.
+    """
+
+    operation: str
+
+    def __init__(self, engine: str | Engine = "numpy", **settings: Any):
+        super().__init__(engine)
+        self.settings = settings
 
     def forward(self, x: Array) -> Array:
-        """Return max(x, 0)."""
-        y, cache = self.engine.relu_forward(x)
+        """Return the operation's result for `x`."""
+        y, cache = getattr(self.engine, f"{self.operation}_forward")(x, **self.settings)
         self._keep(cache)
         return y
 
     def backward(self, dy: Array) -> Array:
-        """Return dy where x was positive."""
-        return self.engine.relu_backward(dy, self._kept()).dx
+        """Return dx."""
+        return getattr(self.engine, f"{self.operation}_backward")(dy, self._kept()).dx
 
 
-class MaxPool2d(Layer):
+class ReLU(Operation):
+    """max(x, 0)."""
+
+    operation = "relu"
+
+
+class GlobalAvgPool(Operation):
+    """Average over the image: (N, C, H, W) -> (N, C)."""
+
+    operation = "global_avg_pool"
+
+
+class GlobalMaxPool(Operation):
+    """Maximum over the image: (N, C, H, W) -> (N, C)."""
+
+    operation = "global_max_pool"
+
+
+class MaxPool2d(Operation):
     """Maximum over windows; arguments as in `senumpy.ops.max_pool2d_forward`."""
+
+    operation = "max_pool2d"
 
     def __init__(
         self,
@@ -191,27 +220,13 @@ class MaxPool2d(Layer):
         ceil_mode: bool = False,
         engine: str | Engine = "numpy",
     ):
-        super().__init__(engine)
-        self.settings: dict[str, Any] = {
-            "kernel": kernel,
-            "stride": stride,
-            "padding": padding,
-            "ceil_mode": ceil_mode,
-        }
-
-    def forward(self, x: Array) -> Array:
-        """Pool `x` (N, C, H, W)."""
-        y, cache = self.engine.max_pool2d_forward(x, **self.settings)
-        self._keep(cache)
-        return y
-
-    def backward(self, dy: Array) -> Array:
-        """Return dx."""
-        return self.engine.max_pool2d_backward(dy, self._kept()).dx
+        super().__init__(engine, kernel=kernel, stride=stride, padding=padding, ceil_mode=ceil_mode)
 
 
-class AvgPool2d(Layer):
+class AvgPool2d(Operation):
     """Average over windows; arguments as in `senumpy.ops.avg_pool2d_forward`."""
+
+    operation = "avg_pool2d"
 
     def __init__(
         self,
@@ -223,49 +238,20 @@ class AvgPool2d(Layer):
         count_include_pad: bool = True,
         engine: str | Engine = "numpy",
     ):
-        super().__init__(engine)
-        self.settings: dict[str, Any] = {
-            "kernel": kernel,
-            "stride": stride,
-            "padding": padding,
-            "ceil_mode": ceil_mode,
-            "count_include_pad": count_include_pad,
-        }
-
-    def forward(self, x: Array) -> Array:
-        """Pool `x` (N, C, H, W)."""
-        y, cache = self.engine.avg_pool2d_forward(x, **self.settings)
-        self._keep(cache)
-        return y
-
-    def backward(self, dy: Array) -> Array:
-        """Return dx."""
-        return self.engine.avg_pool2d_backward(dy, self._kept()).dx
+        super().__init__(
+            engine,
+            kernel=kernel,
+            stride=stride,
+            padding=padding,
+            ceil_mode=ceil_mode,
+            count_include_pad=count_include_pad,
+        )
 
 
-class GlobalAvgPool(Layer):
-    """Average over the image: (N, C, H, W) -> (N, C)."""
+class PadShortcut(Operation):
+    """The parameter-free shortcut: every `stride`-th pixel, zeros as further channels."""
 
-    def forward(self, x: Array) -> Array:
-        """Return the mean of each channel."""
-        z, cache = self.engine.global_avg_pool_forward(x)
-        self._keep(cache)
-        return z
+    operation = "pad_shortcut"
 
-    def backward(self, dy: Array) -> Array:
-        """Return dx (N, C, H, W)."""
-        return self.engine.global_avg_pool_backward(dy, self._kept()).dx
-
-
-class GlobalMaxPool(Layer):
-    """Maximum over the image: (N, C, H, W) -> (N, C)."""
-
-    def forward(self, x: Array) -> Array:
-        """Return the maximum of each channel."""
-        z, cache = self.engine.global_max_pool_forward(x)
-        self._keep(cache)
-        return z
-
-    def backward(self, dy: Array) -> Array:
-        """Return dx (N, C, H, W)."""
-        return self.engine.global_max_pool_backward(dy, self._kept()).dx
+    def __init__(self, channels: int, *, stride: IntOrPair = 2, engine: str | Engine = "numpy"):
+        super().__init__(engine, channels=channels, stride=stride)

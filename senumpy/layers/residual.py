@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from senumpy.engines import Engine
 from senumpy.layers.base import Layer
 from senumpy.layers.basic import BatchNorm2d, Conv2d
 from senumpy.layers.squeeze_excite import SqueezeExcite
 from senumpy.ops.arrays import Array
-from senumpy.ops.windows import IntOrPair
 
 
 class Sequential(Layer):
@@ -35,25 +33,6 @@ class Sequential(Layer):
         for layer in reversed(list(self)):
             dy = layer.backward(dy)
         return dy
-
-
-class PadShortcut(Layer):
-    """The parameter-free shortcut: every `stride`-th pixel, zeros as further channels."""
-
-    def __init__(self, channels: int, *, stride: IntOrPair = 2, engine: str | Engine = "numpy"):
-        super().__init__(engine)
-        self.channels = channels
-        self.stride = stride
-
-    def forward(self, x: Array) -> Array:
-        """Return `x` (N, C, H, W) as (N, channels, H/stride, W/stride)."""
-        y, cache = self.engine.pad_shortcut_forward(x, channels=self.channels, stride=self.stride)
-        self._keep(cache)
-        return y
-
-    def backward(self, dy: Array) -> Array:
-        """Return dx."""
-        return self.engine.pad_shortcut_backward(dy, self._kept()).dx
 
 
 class ConvBNReLU(Layer):
