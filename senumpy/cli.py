@@ -81,6 +81,7 @@ def _eval(arguments: argparse.Namespace) -> int:
         engine=arguments.engine,
         batch_size=arguments.batch_size,
         workers=arguments.workers,
+        crops=arguments.crops,
     )
     return _report(evaluation, arguments.json)
 
@@ -263,7 +264,7 @@ def _add_eval(commands: Any) -> None:
         "eval",
         _eval,
         "evaluate a trained network on its test set, or another",
-        "Print top-1 and top-5 accuracy and loss on the test images, single crop.",
+        "Print top-1 and top-5 accuracy and loss on the test images.",
     )
     parser.add_argument(
         "weights", type=Path, metavar="RUN_OR_WEIGHTS", help="run folder, or its checkpoint.safetensors"
@@ -272,6 +273,9 @@ def _add_eval(commands: Any) -> None:
     parser.add_argument("--engine", metavar="NAME", help="who computes (as in training)")
     parser.add_argument(
         "--batch-size", type=int, default=128, metavar="N", help="images at a time (%(default)s)"
+    )
+    parser.add_argument(
+        "--crops", type=int, choices=(1, 10), default=1, help="10: centre, corners, mirrored (%(default)s)"
     )
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="threads that read (%(default)s)")
 

@@ -7,6 +7,7 @@ from senumpy.data.load import DATA_NAMES, load_data
 from senumpy.data.loader import Batch, Loader
 from senumpy.data.transforms import (
     Compose,
+    FixedCrop,
     Normalize,
     RandomCrop,
     RandomFlip,
@@ -21,6 +22,7 @@ __all__ = [
     "Compose",
     "DataSplits",
     "Dataset",
+    "FixedCrop",
     "Loader",
     "Normalize",
     "RandomCrop",

@@ -41,6 +41,41 @@ class RandomCrop:
         return crop
 
 
+class FixedCrop:
+    """One of the ten crops of Krizhevsky et al. (2012), sec. 4.1: centre, corners, and their mirror images.
+
+    Parameters
+    ----------
+    index
+        0 is the centre, 1 to 4 the corners (top left, top right, bottom left, bottom right), 5 to 9 the
+        mirror images of 0 to 4.
+    size
+        (height, width) of the crop.
+    padding
+        Zeros on each side of the image before the crop.
+    """
+
+    def __init__(self, index: int, size: tuple[int, int], padding: int = 0) -> None:
+        if not 0 <= index < 10:
+            raise ValueError(f"crop {index}: wanted 0 to 9")
+        self.index = index
+        self.size = size
+        self.padding = padding
+
+    def __call__(self, image: Image, rng: np.random.Generator | None = None) -> Image:
+        """Return the crop; nothing is random here."""
+        p = self.padding
+        padded = np.pad(image, ((p, p), (p, p), (0, 0)))
+        spare = [have - want for have, want in zip(padded.shape, self.size, strict=False)]
+        if min(spare) < 0:
+            raise ValueError(f"image is {padded.shape[:2]} with padding, wanted at least {self.size}")
+        place = self.index % 5
+        top = spare[0] // 2 if place == 0 else spare[0] * (place > 2)
+        left = spare[1] // 2 if place == 0 else spare[1] * (place % 2 == 0)
+        crop = padded[top : top + self.size[0], left : left + self.size[1]]
+        return crop[:, ::-1] if self.index >= 5 else crop
+
+
 class RandomFlip:
     """Mirror left and right with probability 1/2."""
 

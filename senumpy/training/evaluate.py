@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -125,6 +125,42 @@ def evaluate(
             tally.add(loss, logits, labels)
             after_batch(tally)
     return tally
+
+
+def evaluate_crops(model: ResNet, loaders: Sequence[Batches]) -> Tally:
+    """Return loss and accuracies of the mean of the softmax over several views of the same images.
+
+    Parameters
+    ----------
+    model : ResNet
+    loaders : sequence of Batches
+        One a view; all give the same images in the same order.
+
+    Raises
+    ------
+    TrainingError
+        A loss is not finite.
+    """
+    tally = Tally()
+    with model.inference(), contextlib.ExitStack() as stack:
+        views = [stack.enter_context(contextlib.closing(_generator(loader))) for loader in loaders]
+        for number, batches in enumerate(zip(*views, strict=True)):
+            labels = batches[0][1]
+            mean = np.mean([_probabilities(model, x) for x, _ in batches], axis=0)  # (N, K)
+            with np.errstate(divide="ignore"):
+                loss = float(-np.log(np.take_along_axis(mean, labels[:, None], axis=1)).mean())
+            if not np.isfinite(loss):
+                check_images(batches[0][0], f"test batch {number}")
+                raise TrainingError(f"the loss on test batch {number} is {loss}: wanted a finite number")
+            tally.add(loss, mean, labels)
+    return tally
+
+
+def _probabilities(model: ResNet, x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return the softmax of the logits (N, K) in float64."""
+    logits = model.engine.to_numpy(model.forward(model.engine.asarray(x, dtype=model.dtype)))
+    exponentials = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
+    return exponentials / exponentials.sum(axis=1, keepdims=True)
 
 
 def _generator(loader: Batches) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from senumpy.data import Dataset, Loader, Normalize, train_transform
+from senumpy.data import Compose, Dataset, FixedCrop, Loader, Normalize, Transform, train_transform
 from senumpy.training.config import TrainConfig
 
 
@@ -26,7 +26,16 @@ def training_loader(train: Dataset, config: TrainConfig) -> Loader:
 
 
 def evaluation_loader(
-    test: Dataset, batch_size: int, *, mean: Sequence[float], std: Sequence[float], workers: int
+    test: Dataset,
+    batch_size: int,
+    *,
+    mean: Sequence[float],
+    std: Sequence[float],
+    workers: int,
+    crop: FixedCrop | None = None,
 ) -> Loader:
-    """Return the loader of test images in their order, normalised as the training images were."""
-    return Loader(test, min(batch_size, len(test)), transform=Normalize(mean, std), workers=workers)
+    """Return the loader of test images in order, cropped, and normalised as the training images were."""
+    transform: Transform = Normalize(mean, std)
+    if crop is not None:
+        transform = Compose(crop, transform)
+    return Loader(test, min(batch_size, len(test)), transform=transform, workers=workers)

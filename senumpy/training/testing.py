@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from senumpy.data import load_data
+from senumpy.data import FixedCrop, load_data
 from senumpy.errors import InputError
 from senumpy.models import create_model
 from senumpy.training.checkpoint import load_checkpoint
-from senumpy.training.evaluate import evaluate
+from senumpy.training.evaluate import evaluate, evaluate_crops
 from senumpy.training.folder import RunFolder
 from senumpy.training.loaders import evaluation_loader, set_name
 from senumpy.training.threads import limited_threads
@@ -43,9 +43,15 @@ class Evaluation:
 
 
 def evaluate_checkpoint(
-    path: Path, *, data: str | None = None, engine: str | None = None, batch_size: int = 128, workers: int = 1
+    path: Path,
+    *,
+    data: str | None = None,
+    engine: str | None = None,
+    batch_size: int = 128,
+    workers: int = 1,
+    crops: int = 1,
 ) -> Evaluation:
-    """Evaluate a checkpoint on a test set, single crop.
+    """Evaluate a checkpoint on a test set.
 
     Images are normalised as those that the model was trained on, also where `data` is another set.
 
@@ -58,6 +64,11 @@ def evaluate_checkpoint(
     engine : str, optional
         That of the training where not given.
     batch_size, workers : int
+    crops : {1, 10}
+        One crop, the whole image; or the mean of the softmax over ten: centre, corners and mirror images
+        (Krizhevsky et al. 2012, sec. 4.1). These are cut from images resized to 8/7 of the training's
+        `image_size` (256 for 224), or, without one, from images with an eighth of their size in zeros on each
+        side (4 for 32, as in training). For images that may be mirrored: not for digits.
 
     Raises
     ------
@@ -66,9 +77,12 @@ def evaluate_checkpoint(
     """
     if batch_size < 1:
         raise InputError(f"batch_size: got {batch_size}, wanted at least 1")
+    if crops not in (1, 10):
+        raise InputError(f"crops: got {crops}, wanted 1 or 10")
     checkpoint = load_checkpoint(RunFolder(path).checkpoint if path.is_dir() else path)
     config = checkpoint.config
-    test = load_data(data or config.data, image_size=config.image_size).test
+    enlarged = round(config.image_size * 8 / 7) if config.image_size and crops == 10 else config.image_size
+    test = load_data(data or config.data, image_size=enlarged).test
     for field, found, wanted in (
         ("num_classes", test.num_classes, checkpoint.num_classes),
         ("in_channels", test.image_shape[2], checkpoint.in_channels),
@@ -84,9 +98,21 @@ def evaluate_checkpoint(
     )
     checkpoint.restore(model)
     trained_on = checkpoint.data
-    loader = evaluation_loader(test, batch_size, mean=trained_on.mean, std=trained_on.std, workers=workers)
+    size = trained_on.image_shape[:2]
+    padding = 0 if config.image_size else max(1, min(size) // 8)
+    loaders = [
+        evaluation_loader(
+            test,
+            batch_size,
+            mean=trained_on.mean,
+            std=trained_on.std,
+            workers=workers if crops == 1 else 0,
+            crop=FixedCrop(index, size, padding) if crops == 10 else None,
+        )
+        for index in range(crops)
+    ]
     with limited_threads(config.threads):
-        tally = evaluate(model, loader)
+        tally = evaluate(model, loaders[0]) if crops == 1 else evaluate_crops(model, loaders)
     return Evaluation(
         checkpoint=str(checkpoint.path),
         model=checkpoint.model,

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from senumpy.data import Compose, Normalize, RandomCrop, RandomFlip, load_data, train_transform
+from senumpy.data import Compose, FixedCrop, Normalize, RandomCrop, RandomFlip, load_data, train_transform
 
 IMAGES = hnp.arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9), st.sampled_from([1, 3])))
 
@@ -91,3 +91,24 @@ def test_fashion_is_augmented_unless_not(shared_data):
     transform = train_transform(train)
     assert any(not np.array_equal(transform(image, rng), plain) for _ in range(10))
     np.testing.assert_array_equal(train_transform(train, augment=False)(image, rng), plain)
+
+
+def test_ten_fixed_crops():
+    image = np.arange(20).reshape(4, 5, 1)
+
+    def crop(index, **settings):
+        return FixedCrop(index, (2, 3), **settings)(image)[..., 0]
+
+    assert crop(0)[0].tolist() == [6, 7, 8]
+    assert [crop(k)[0, 0] for k in range(1, 5)] == [0, 2, 10, 12]
+    for k in range(5):
+        np.testing.assert_array_equal(crop(k + 5), crop(k)[:, ::-1])
+    assert crop(1, padding=1).tolist() == [[0, 0, 0], [0, 0, 1]]
+    np.testing.assert_array_equal(FixedCrop(0, (4, 5), padding=4)(image), image)
+
+
+def test_fixed_crops_refuse():
+    with pytest.raises(ValueError, match="crop 10: wanted 0 to 9"):
+        FixedCrop(10, (2, 2))
+    with pytest.raises(ValueError, match="wanted at least"):
+        FixedCrop(0, (9, 9))(np.zeros((4, 4, 1)))

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from senumpy.cli import main
-from senumpy.data import Normalize, load_data
+from senumpy.data import FixedCrop, Normalize, load_data
 from senumpy.engines import Engine
 from senumpy.errors import InputError
 from senumpy.storage import load_tensors
@@ -27,6 +27,7 @@ from senumpy.training import (
     load_config,
     resume_run,
     start_run,
+    testing,
 )
 from senumpy.training.folder import METRICS_KEYS, RunFolder
 
@@ -88,7 +89,7 @@ def test_the_same_seed_gives_the_same_run_and_another_does_not(whole, stripes, t
 STOPPED = """
 import os, sys
 from senumpy.cli import main
-from senumpy.data import Normalize, load_data
+from senumpy.data import FixedCrop, Normalize, load_data
 from senumpy.engines import Engine
 
 number, after, *arguments = sys.argv[1:]
@@ -299,3 +300,17 @@ def test_evaluation_refuses_other_numbers_of_classes_and_channels(whole, tmp_pat
     np.savez(tmp_path / "rgb.npz", x=x.repeat(3, axis=3), y=np.arange(20) % 3)
     with pytest.raises(InputError, match="in_channels is 3, wanted 1 as in"):
         evaluate_checkpoint(whole.path, data=str(tmp_path / "rgb.npz"))
+
+
+def test_evaluation_with_ten_crops(whole, monkeypatch):
+    one = evaluate_checkpoint(whole.path)
+    ten = evaluate_checkpoint(whole.path, crops=10)
+    assert ten.images == one.images
+    assert ten.loss != one.loss
+    # Ten times the centre crop of a padded image is the image itself: the mean over crops changes nothing.
+    monkeypatch.setattr(testing, "FixedCrop", lambda index, size, padding: FixedCrop(0, size, padding))
+    same = evaluate_checkpoint(whole.path, crops=10)
+    assert (same.top1, same.top5) == (one.top1, one.top5)
+    assert same.loss == pytest.approx(one.loss, rel=1e-5)
+    with pytest.raises(InputError, match="crops: got 5, wanted 1 or 10"):
+        evaluate_checkpoint(whole.path, crops=5)
