@@ -68,7 +68,8 @@ def evaluate_checkpoint(
         One crop, the whole image; or the mean of the softmax over ten: centre, corners and mirror images
         (Krizhevsky et al. 2012, sec. 4.1). These are cut from images resized to 8/7 of the training's
         `image_size` (256 for 224), or, without one, from images with an eighth of their size in zeros on each
-        side (4 for 32, as in training). For images that may be mirrored: not for digits.
+        side (4 for 32, as in training). For models trained with
+        `augment`: others know neither shifted nor mirrored images.
 
     Raises
     ------

@@ -88,8 +88,8 @@ def test_gradient_of_a_whole_network(name, variant, rng):
     assert all(g is not None and np.all(np.isfinite(g)) for g in gradients.values())
 
     # Complex step through the whole network: f(w + ih d) carries the derivative along d in its imaginary
-    # part, without a truncation error. Every group of tensors has directions of its own, so that a wrong gradient
-    # anywhere shows.
+    # part, without a truncation error. Every group of tensors has directions of its own, so that a wrong
+    # gradient anywhere shows.
     for _, holder in [*model.named_parameters(), *model.named_buffers()]:
         holder.value = holder.value.astype(complex)
     real_x, x = x, x.astype(complex)
