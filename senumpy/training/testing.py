@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from senumpy.data import FixedCrop, load_data
+from senumpy.data import Dataset, FixedCrop, load_data
 from senumpy.errors import InputError
-from senumpy.models import create_model
-from senumpy.training.checkpoint import load_checkpoint
+from senumpy.models import ResNet, create_model
+from senumpy.training.checkpoint import Checkpoint, load_checkpoint
 from senumpy.training.evaluate import evaluate, evaluate_crops
 from senumpy.training.folder import RunFolder
 from senumpy.training.loaders import evaluation_loader, set_name
@@ -84,33 +84,17 @@ def evaluate_checkpoint(
     config = checkpoint.config
     enlarged = round(config.image_size * 8 / 7) if config.image_size and crops == 10 else config.image_size
     test = load_data(data or config.data, image_size=enlarged).test
-    for field, found, wanted in (
-        ("num_classes", test.num_classes, checkpoint.num_classes),
-        ("in_channels", test.image_shape[2], checkpoint.in_channels),
-    ):
-        if found != wanted:
-            raise InputError(f"{test.name}: {field} is {found}, wanted {wanted} as in {checkpoint.path}")
-    model = create_model(
-        checkpoint.model,
-        num_classes=checkpoint.num_classes,
-        in_channels=checkpoint.in_channels,
-        engine=engine or config.engine,
-        dtype=checkpoint.dtype,
-    )
-    checkpoint.restore(model)
-    trained_on = checkpoint.data
-    size = trained_on.image_shape[:2]
-    padding = 0 if config.image_size else max(1, min(size) // 8)
+    model = _restored_model(checkpoint, test, engine or config.engine)
     loaders = [
         evaluation_loader(
             test,
             batch_size,
-            mean=trained_on.mean,
-            std=trained_on.std,
+            mean=checkpoint.data.mean,
+            std=checkpoint.data.std,
             workers=workers if crops == 1 else 0,
-            crop=FixedCrop(index, size, padding) if crops == 10 else None,
+            crop=crop,
         )
-        for index in range(crops)
+        for crop in ([None] if crops == 1 else _ten_crops(checkpoint))
     ]
     with limited_threads(config.threads):
         tally = evaluate(model, loaders[0]) if crops == 1 else evaluate_crops(model, loaders)
@@ -124,3 +108,28 @@ def evaluate_checkpoint(
         top1=tally.accuracy,
         top5=tally.top5_accuracy if checkpoint.num_classes > 5 else None,
     )
+
+
+def _restored_model(checkpoint: Checkpoint, test: Dataset, engine: str) -> ResNet:
+    """Return the checkpoint's model, if the data fits it."""
+    for field, found, wanted in (
+        ("num_classes", test.num_classes, checkpoint.num_classes),
+        ("in_channels", test.image_shape[2], checkpoint.in_channels),
+    ):
+        if found != wanted:
+            raise InputError(f"{test.name}: {field} is {found}, wanted {wanted} as in {checkpoint.path}")
+    model = create_model(
+        checkpoint.model,
+        num_classes=checkpoint.num_classes,
+        in_channels=checkpoint.in_channels,
+        engine=engine,
+        dtype=checkpoint.dtype,
+    )
+    checkpoint.restore(model)
+    return model
+
+
+def _ten_crops(checkpoint: Checkpoint) -> list[FixedCrop]:
+    size = checkpoint.data.image_shape[:2]
+    padding = 0 if checkpoint.config.image_size else max(1, min(size) // 8)
+    return [FixedCrop(index, size, padding) for index in range(10)]
