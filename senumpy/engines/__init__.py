@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from senumpy.engines.base import Engine
 from senumpy.errors import InputError, unknown_name
@@ -38,8 +38,14 @@ def engine_names() -> list[str]:
     return [name for name in _REGISTRY if _problem(name) is None]
 
 
-def engine(name: str | Engine) -> Engine:
+def engine(name: str | Engine, **options: Any) -> Engine:
     """Return the engine called `name`; an engine is returned as it is.
+
+    Parameters
+    ----------
+    name : str or Engine
+    options
+        Of this engine: `threads` and `exact` of `numba`.
 
     Raises
     ------
@@ -54,8 +60,12 @@ def engine(name: str | Engine) -> Engine:
     if problem:
         raise InputError(problem)
     entry = _REGISTRY[name]
-    made: Engine = getattr(importlib.import_module(entry.module), entry.attribute)()
-    return made
+    made = getattr(importlib.import_module(entry.module), entry.attribute)
+    try:
+        result: Engine = made(**options)
+    except TypeError as error:
+        raise InputError(f"engine {name!r} has no such option: {error}") from error
+    return result
 
 
 def _problem(name: str) -> str | None:

@@ -6,7 +6,8 @@ faster and inherits the rest.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -72,6 +73,54 @@ class Engine:
     residual_tail_backward = staticmethod(ops.residual_tail_backward)
     residual_tail_inference_forward = staticmethod(ops.residual_tail_inference_forward)
     residual_tail_inference_backward = staticmethod(ops.residual_tail_inference_backward)
+
+    # What layers call in inference, where nothing is kept for a backward.
+
+    def conv_bn_inference(
+        self,
+        x: Array,
+        w: Array,
+        gamma: Array,
+        beta: Array,
+        mean: Array,
+        var: Array,
+        *,
+        eps: float = 1e-5,
+        **settings: Any,
+    ) -> Array:
+        """Return BN(conv2d(x, w, **settings)) with given statistics."""
+        c, _ = self.conv2d_forward(x, w, **settings)
+        return self.batchnorm2d_inference_forward(c, gamma, beta, mean, var, eps=eps)[0]
+
+    def residual_end_inference(
+        self,
+        x: Array,
+        w: Array,
+        gamma: Array,
+        beta: Array,
+        mean: Array,
+        var: Array,
+        w1: Array | None,
+        b1: Array | None,
+        w2: Array | None,
+        b2: Array | None,
+        shortcut: Array,
+        *,
+        eps: float = 1e-5,
+        squeeze: str = "avg",
+        gate: str = "sigmoid",
+        **settings: Any,
+    ) -> Array:
+        """Return the end of a residual unit, relu(SE(BN(conv2d(x, w, **settings))) + shortcut)."""
+        c, _ = self.conv2d_forward(x, w, **settings)
+        return self.residual_tail_inference_forward(
+            c, gamma, beta, mean, var, w1, b1, w2, b2, shortcut, eps=eps, squeeze=squeeze, gate=gate
+        )[0]
+
+    @contextmanager
+    def frozen_weights(self) -> Iterator[None]:
+        """Promise that arrays marked read-only don't change inside: an engine may keep what it makes of them."""
+        yield
 
     @staticmethod
     def asarray(array: Any, dtype: Any = None) -> Array:

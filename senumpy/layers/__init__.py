@@ -14,7 +14,7 @@ from senumpy.layers.basic import (
     PadShortcut,
     ReLU,
 )
-from senumpy.layers.residual import ConvBNReLU, Residual, Sequential
+from senumpy.layers.residual import ConvBN, ConvBNReLU, Residual, Sequential
 from senumpy.layers.squeeze_excite import SEConfig, SqueezeExcite
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "BatchNorm2d",
     "Buffer",
     "Conv2d",
+    "ConvBN",
     "ConvBNReLU",
     "GlobalAvgPool",
     "GlobalMaxPool",

@@ -122,14 +122,25 @@ class Layer:
 
     @contextmanager
     def inference(self) -> Iterator[None]:
-        """Evaluate without keeping anything for a backward; modes are restored at the end."""
+        """Evaluate without keeping anything for a backward; modes are restored at the end.
+
+        Parameters and buffers are read-only meanwhile, so that an engine can prepare them once for all calls:
+        folded with batch norm, laid out for its kernels.
+        """
         layers = [layer for _, layer in self.named_layers()]
         modes = [(layer.training, layer.recording) for layer in layers]
+        values = [holder.value for _, holder in self._named((Parameter, Buffer))]
+        locked = [value for value in values if isinstance(value, np.ndarray) and value.flags.writeable]
         try:
             for layer in layers:
                 layer.training = layer.recording = False
-            yield
+            for value in locked:
+                value.flags.writeable = False
+            with self.engine.frozen_weights():
+                yield
         finally:
+            for value in locked:
+                value.flags.writeable = True
             for layer, (training, recording) in zip(layers, modes, strict=True):
                 layer.training, layer.recording = training, recording
 

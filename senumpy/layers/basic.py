@@ -155,6 +155,10 @@ class BatchNorm2d(Layer):
         self._receive(self.bias, gradients.dbeta)
         return gradients.dx
 
+    def values(self) -> tuple[Array, Array, Array, Array]:
+        """Return gamma, beta and the running statistics, as the operations take them."""
+        return self.weight.value, self.bias.value, self.running_mean.value, self.running_var.value
+
     def update_running(self, mean: Array, var: Array, count: int) -> None:
         """Move the running statistics towards a batch's mean and biased variance over `count` values."""
         for running, batch in (

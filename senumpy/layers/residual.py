@@ -57,15 +57,33 @@ class ConvBNReLU(Layer):
         self._cache = (bn.training, cache) if bn.recording else None
         return y
 
-    def backward(self, dy: Array) -> Array:
-        """Set the gradients of all parameters; return dx."""
+    def backward(self, dy: Array, *, need_dx: bool = True) -> Any:
+        """Set the gradients of all parameters; return dx, or None if it is not needed."""
         trained, cache = self._kept()
         name = "conv_bn_relu_backward" if trained else "conv_bn_relu_inference_backward"
-        gradients: Any = getattr(self.engine, name)(dy, cache)
+        gradients: Any = getattr(self.engine, name)(dy, cache, need_dx=need_dx)
         self.conv._receive(self.conv.weight, gradients.dw)
         self.bn._receive(self.bn.weight, gradients.dgamma)
         self.bn._receive(self.bn.bias, gradients.dbeta)
         return gradients.dx
+
+
+class ConvBN(Sequential):
+    """Convolution and batch norm, named "0" and "1": the shortcut where the shape changes."""
+
+    def __init__(self, conv: Conv2d, bn: BatchNorm2d):
+        super().__init__(conv, bn)
+        self._conv, self._bn = conv, bn
+
+    def forward(self, x: Array) -> Array:
+        """Return bn(conv(x)); in inference the engine may do both at once."""
+        conv, bn = self._conv, self._bn
+        if bn.training or bn.recording:
+            return super().forward(x)
+        self._keep(None)
+        return self.engine.conv_bn_inference(
+            x, conv.weight.value, *bn.values(), eps=bn.eps, **conv.settings
+        )
 
 
 class Residual(Layer):
@@ -106,9 +124,10 @@ class Residual(Layer):
         c = x
         for step in self._steps:
             c = step.forward(c)
-        c = self._last_conv.forward(c)
         shortcut = self.downsample.forward(x) if self.downsample else x
-        return self._tail_forward(c, shortcut)
+        if not (self.training or self.recording):
+            return self._end_inference(c, shortcut)
+        return self._tail_forward(self._last_conv.forward(c), shortcut)
 
     def backward(self, dy: Array) -> Array:
         """Set the gradients of all parameters; return dx, the sum over branch and shortcut."""
@@ -116,7 +135,18 @@ class Residual(Layer):
         dx = self._last_conv.backward(dx)
         for step in reversed(self._steps):
             dx = step.backward(dx)
-        return dx + (self.downsample.backward(dshortcut) if self.downsample else dshortcut)
+        if self.downsample:
+            dshortcut = self.downsample.backward(dshortcut)
+        return self.engine.residual_add_forward(dx, dshortcut)[0]
+
+    def _end_inference(self, x: Array, shortcut: Array) -> Array:
+        conv, bn = self._last_conv, self._last_bn
+        se: Any = self.se.weights() if self.se else (None, None, None, None)
+        settings: dict[str, Any] = {"eps": bn.eps, **(self.se.settings() if self.se else {})}
+        self._keep(None)
+        return self.engine.residual_end_inference(
+            x, conv.weight.value, *bn.values(), *se, shortcut, **settings, **conv.settings
+        )
 
     def _tail_forward(self, c: Array, shortcut: Array) -> Array:
         bn = self._last_bn

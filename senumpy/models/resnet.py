@@ -17,6 +17,7 @@ from senumpy.errors import InputError
 from senumpy.layers import (
     BatchNorm2d,
     Conv2d,
+    ConvBN,
     ConvBNReLU,
     GlobalAvgPool,
     Layer,
@@ -139,14 +140,17 @@ class ResNet(Layer):
             x = stage.forward(x)
         return self.fc.forward(self.avgpool.forward(x))
 
-    def backward(self, dy: Array) -> Array:
-        """Set the gradients of all parameters for the logits' gradient `dy`; return the images' gradient."""
+    def backward(self, dy: Array, *, need_dx: bool = True) -> Any:
+        """Set the gradients of all parameters for the logits' gradient `dy`.
+
+        Return the gradient of the images, or None if it is not needed: training has no use for it.
+        """
         dx = self.avgpool.backward(self.fc.backward(dy))
         for stage in reversed(self._stages):
             dx = stage.backward(dx)
         if self.maxpool:
             dx = self.maxpool.backward(dx)
-        return self._stem.backward(dx)
+        return self._stem.backward(dx, need_dx=need_dx)
 
 
 def _stem_pool(config: ResNetConfig, engine_: Engine) -> MaxPool2d | None:
@@ -186,7 +190,7 @@ def _shortcut(
     engine_ = engine(make["engine"])
     if config.shortcut == "pad":
         return PadShortcut(out, stride=stride, engine=engine_)
-    return Sequential(
+    return ConvBN(
         Conv2d(channels, out, 1, stride=stride, **make),
         BatchNorm2d(out, engine=engine_, dtype=make["dtype"]),
     )

@@ -58,10 +58,7 @@ def batchnorm2d_forward(
     TypeError, ValueError
         Wrong dtype or shape, negative eps, or one value per channel, whose variance says nothing.
     """
-    check_norm_arguments(x, eps, gamma=gamma, beta=beta)
-    n, _, h, w = x.shape
-    if n * h * w == 1:
-        raise ValueError(f"x: got shape {x.shape}, one value per channel; wanted N*H*W > 1 for a variance")
+    check_batch_arguments(x, gamma, beta, eps)
     xp = namespace(x)
     mean = xp.mean(x, axis=NHW)
     centred = x - per_channel(mean)
@@ -88,6 +85,13 @@ def batchnorm2d_backward(dy: Array, cache: BatchNorm2dCache) -> BatchNorm2dGradi
     dbeta = xp.sum(dy, axis=NHW)
     dx = per_channel(gamma * rstd) * (dy - per_channel(dbeta / m) - xhat * per_channel(dgamma / m))
     return BatchNorm2dGradients(dx, dgamma, dbeta)
+
+
+def check_batch_arguments(x: Array, gamma: Array, beta: Array, eps: float) -> None:
+    """Raise unless `x` (N, C, H, W) can be normalised by its own statistics."""
+    check_norm_arguments(x, eps, gamma=gamma, beta=beta)
+    if x.size == x.shape[1]:
+        raise ValueError(f"x: got shape {x.shape}, one value per channel; wanted N*H*W > 1 for a variance")
 
 
 def check_norm_arguments(x: Array, eps: float, **vectors: Array) -> None:

@@ -36,9 +36,9 @@ class Conv2dCache(NamedTuple):
 
 
 class Conv2dGradients(NamedTuple):
-    """Gradients in the order of the forward's arguments."""
+    """Gradients in the order of the forward's arguments; None for what was not asked for or is not there."""
 
-    dx: Array
+    dx: Array | None
     dw: Array
     db: Array | None
 
@@ -76,9 +76,56 @@ def conv2d_forward(
     TypeError, ValueError
         Wrong dtype, rank, channels or geometry; the message names the argument.
     """
+    window, out = check_conv_arguments(x, w, b, stride, padding, dilation, groups)
+    n, o = x.shape[0], w.shape[0]
+    columns = _im2col(x, window, groups, out)
+    y = _kernel_matrix(w, groups) @ columns  # (G, O/G, K) @ (G, K, N*H'*W') -> (G, O/G, N*H'*W')
+    y = _swap(namespace(x).reshape(y, (o, n, *out)))
+    if b is not None:
+        y = y + per_channel(b)
+    return y, Conv2dCache(x, w, b is not None, window, groups, out)
+
+
+# With the K = C/G*kh*kw entries that a window sees as a column of a matrix X (im2col), one column for each
+# window of each image, the forward is Y = W X in each group. So for an upstream gradient dY = dL/dY
+#     dL/dW = dY X^T      every weight meets every window,
+#     dL/dX = W^T dY      for each window; an entry of the image collects from all windows that saw it.
+# im2col copies entries, so its adjoint (col2im) adds them up where windows overlap. X is built again instead
+# of cached: it is kh*kw times as large as the image.
+def conv2d_backward(dy: Array, cache: Conv2dCache, *, need_dx: bool = True) -> Conv2dGradients:
+    """Return the gradients of `conv2d_forward` for an upstream gradient `dy` (N, O, H', W').
+
+    A network's first layer can do without dx: nobody asks for the gradient of the images.
+    """
+    x, w, has_bias, window, groups, out = cache
+    n, o = x.shape[0], w.shape[0]
+    check_upstream(dy, (n, o, *out), x.dtype)
+    xp = namespace(x)
+    dy_matrix = xp.reshape(_swap(dy), (groups, o // groups, -1))  # (G, O/G, N*H'*W')
+
+    columns = _im2col(x, window, groups, out)
+    dw = dy_matrix @ xp.matrix_transpose(columns)  # (G, O/G, N*H'*W') @ (G, N*H'*W', K) -> (G, O/G, K)
+    dx = None
+    if need_dx:
+        dcolumns = xp.matrix_transpose(_kernel_matrix(w, groups)) @ dy_matrix  # -> (G, K, N*H'*W')
+        dx = _col2im(dcolumns, x, window, out)
+    db = xp.sum(dy, axis=(0, 2, 3)) if has_bias else None
+    return Conv2dGradients(dx, xp.reshape(dw, w.shape), db)
+
+
+def check_conv_arguments(
+    x: Array,
+    w: Array,
+    b: Array | None,
+    stride: IntOrPair,
+    padding: IntOrPair,
+    dilation: IntOrPair,
+    groups: int,
+) -> tuple[Window, Pair]:
+    """Raise unless the arguments make a convolution; return its window and the output's height and width."""
     check_array("x", x, ("N", "C", "H", "W"))
     check_array("w", w, ("O", "C/groups", "kh", "kw"))
-    (n, c, h, width), (o, c_group, kh, kw) = x.shape, w.shape
+    (_, c, h, width), (o, c_group, kh, kw) = x.shape, w.shape
     if not hasattr(groups, "__index__") or isinstance(groups, bool):
         raise TypeError(f"groups: got {groups!r}, wanted an int")
     if groups < 1 or c % groups or o % groups:
@@ -94,36 +141,7 @@ def conv2d_forward(
     window = Window(
         (kh, kw), pair("stride", stride, 1), pair("padding", padding, 0), pair("dilation", dilation, 1)
     )
-    out = output_size((h, width), window)
-
-    columns = _im2col(x, window, groups, out)
-    y = _kernel_matrix(w, groups) @ columns  # (G, O/G, K) @ (G, K, N*H'*W') -> (G, O/G, N*H'*W')
-    y = _swap(namespace(x).reshape(y, (o, n, *out)))
-    if b is not None:
-        y = y + per_channel(b)
-    return y, Conv2dCache(x, w, b is not None, window, groups, out)
-
-
-# With the K = C/G*kh*kw entries that a window sees as a column of a matrix X (im2col), one column for each
-# window of each image, the forward is Y = W X in each group. So for an upstream gradient dY = dL/dY
-#     dL/dW = dY X^T      every weight meets every window,
-#     dL/dX = W^T dY      for each window; an entry of the image collects from all windows that saw it.
-# im2col copies entries, so its adjoint (col2im) adds them up where windows overlap. X is built again instead
-# of cached: it is kh*kw times as large as the image.
-def conv2d_backward(dy: Array, cache: Conv2dCache) -> Conv2dGradients:
-    """Return the gradients of `conv2d_forward` for an upstream gradient `dy` (N, O, H', W')."""
-    x, w, has_bias, window, groups, out = cache
-    n, o = x.shape[0], w.shape[0]
-    check_upstream(dy, (n, o, *out), x.dtype)
-    xp = namespace(x)
-    dy_matrix = xp.reshape(_swap(dy), (groups, o // groups, -1))  # (G, O/G, N*H'*W')
-
-    columns = _im2col(x, window, groups, out)
-    dw = dy_matrix @ xp.matrix_transpose(columns)  # (G, O/G, N*H'*W') @ (G, N*H'*W', K) -> (G, O/G, K)
-    dcolumns = xp.matrix_transpose(_kernel_matrix(w, groups)) @ dy_matrix  # -> (G, K, N*H'*W')
-    dx = _col2im(dcolumns, x, window, out)
-    db = xp.sum(dy, axis=(0, 2, 3)) if has_bias else None
-    return Conv2dGradients(dx, xp.reshape(dw, w.shape), db)
+    return window, output_size((h, width), window)
 
 
 def _kernel_matrix(w: Array, groups: int) -> Array:

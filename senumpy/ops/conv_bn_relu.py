@@ -39,7 +39,7 @@ class ConvBNReLUCache(NamedTuple):
 class ConvBNReLUGradients(NamedTuple):
     """Gradients in the order of the forward's arguments."""
 
-    dx: Array
+    dx: Array | None
     dw: Array
     dgamma: Array
     dbeta: Array
@@ -78,18 +78,20 @@ def conv_bn_relu_forward(
     return y, ConvBNReLUCache(conv, norm, relu)
 
 
-def conv_bn_relu_backward(dy: Array, cache: ConvBNReLUCache) -> ConvBNReLUGradients:
+def conv_bn_relu_backward(
+    dy: Array, cache: ConvBNReLUCache, *, need_dx: bool = True
+) -> ConvBNReLUGradients:
     """Return the gradients of `conv_bn_relu_forward` for an upstream gradient `dy` (N, O, H', W')."""
     (dv,) = relu_backward(dy, cache.relu)
     du, dgamma, dbeta = batchnorm2d_backward(dv, cache.norm)
-    dx, dw, _ = conv2d_backward(du, cache.conv)
+    dx, dw, _ = conv2d_backward(du, cache.conv, need_dx=need_dx)
     return ConvBNReLUGradients(dx, dw, dgamma, dbeta)
 
 
 class ConvBNReLUInferenceGradients(NamedTuple):
     """Gradients in the order of the forward's arguments."""
 
-    dx: Array
+    dx: Array | None
     dw: Array
     dgamma: Array
     dbeta: Array
@@ -118,9 +120,11 @@ def conv_bn_relu_inference_forward(
     return y, ConvBNReLUCache(conv, norm, relu)
 
 
-def conv_bn_relu_inference_backward(dy: Array, cache: ConvBNReLUCache) -> ConvBNReLUInferenceGradients:
+def conv_bn_relu_inference_backward(
+    dy: Array, cache: ConvBNReLUCache, *, need_dx: bool = True
+) -> ConvBNReLUInferenceGradients:
     """Return the gradients of `conv_bn_relu_inference_forward` for an upstream gradient `dy`."""
     (dv,) = relu_backward(dy, cache.relu)
     du, dgamma, dbeta, dmean, dvar = batchnorm2d_inference_backward(dv, cache.norm)
-    dx, dw, _ = conv2d_backward(du, cache.conv)
+    dx, dw, _ = conv2d_backward(du, cache.conv, need_dx=need_dx)
     return ConvBNReLUInferenceGradients(dx, dw, dgamma, dbeta, dmean, dvar)

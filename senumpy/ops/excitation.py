@@ -70,8 +70,7 @@ def excitation_forward(
     s : (N, C) array
     cache : ExcitationCache
     """
-    if gate not in _GATES:
-        raise ValueError(f'gate: got {gate!r}, wanted "sigmoid", "tanh" or "relu"')
+    check_gate(gate)
     check_array("z", z, ("N", "C"))
     check_weights(z.shape[1], w1, b1, w2, b2)
     check_same_dtype(z=z, w1=w1, b1=b1, w2=w2, b2=b2)
@@ -91,6 +90,12 @@ def excitation_backward(dy: Array, cache: ExcitationCache) -> ExcitationGradient
     (dhidden,) = relu_backward(dactive, cache.relu)
     dz, dw1, db1 = linear_backward(dhidden, cache.reduce)
     return ExcitationGradients(dz, dw1, db1, dw2, db2)
+
+
+def check_gate(gate: str) -> None:
+    """Raise unless there is such a gate."""
+    if gate not in _GATES:
+        raise ValueError(f'gate: got {gate!r}, wanted "sigmoid", "tanh" or "relu"')
 
 
 def check_weights(channels: int, w1: Array, b1: Array | None, w2: Array, b2: Array | None) -> None:

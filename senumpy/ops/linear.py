@@ -40,11 +40,7 @@ def linear_forward(x: Array, w: Array, b: Array | None = None) -> tuple[Array, L
     y : (N, O) array
     cache : LinearCache
     """
-    check_array("x", x, ("N", "I"))
-    check_array("w", w, ("O", x.shape[1]))
-    if b is not None:
-        check_array("b", b, (w.shape[0],))
-    check_same_dtype(x=x, w=w, b=b)
+    check_linear_arguments(x, w, b)
     y = x @ w.T  # (N, I) @ (I, O) -> (N, O)
     if b is not None:
         y = y + b
@@ -61,3 +57,12 @@ def linear_backward(dy: Array, cache: LinearCache) -> LinearGradients:
     dw = dy.T @ x  # (O, N) @ (N, I) -> (O, I)
     db = namespace(x).sum(dy, axis=0) if has_bias else None
     return LinearGradients(dx, dw, db)
+
+
+def check_linear_arguments(x: Array, w: Array, b: Array | None) -> None:
+    """Raise unless `w` maps the rows of `x`, and `b` fits."""
+    check_array("x", x, ("N", "I"))
+    check_array("w", w, ("O", x.shape[1]))
+    if b is not None:
+        check_array("b", b, (w.shape[0],))
+    check_same_dtype(x=x, w=w, b=b)

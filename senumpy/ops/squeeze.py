@@ -40,8 +40,7 @@ def squeeze_forward(u: Array, *, operator: str = "avg") -> tuple[Array, SqueezeC
     u : (N, C, H, W) array, float32 or float64
     operator : {"avg", "max"}
     """
-    if operator not in ("avg", "max"):
-        raise ValueError(f'squeeze: got {operator!r}, wanted "avg" or "max"')
+    check_operator(operator)
     check_array("u", u, ("N", "C", "H", "W"))
     pool = global_avg_pool_forward if operator == "avg" else global_max_pool_forward
     z, cache = pool(u)
@@ -54,3 +53,9 @@ def squeeze_backward(dy: Array, cache: SqueezeCache) -> SqueezeGradients:
     if isinstance(cache.pool, GlobalAvgPoolCache):
         return SqueezeGradients(global_avg_pool_backward(dy, cache.pool).dx)
     return SqueezeGradients(global_max_pool_backward(dy, cache.pool).dx)
+
+
+def check_operator(operator: str) -> None:
+    """Raise unless there is such a squeeze."""
+    if operator not in ("avg", "max"):
+        raise ValueError(f'squeeze: got {operator!r}, wanted "avg" or "max"')

@@ -166,7 +166,7 @@ class Trainer:
             )
         with np.errstate(over="ignore", invalid="ignore"):  # the next loss tells
             dlogits = self.model.engine.softmax_cross_entropy_backward(1.0, cache).dlogits
-            self.model.backward(dlogits)
+            self.model.backward(dlogits, need_dx=False)
             self.sgd.step(lr)
         position.tally.add(loss, logits, labels)
         position.batch += 1

@@ -7,7 +7,7 @@ import pytest
 import senumpy
 from senumpy.engines import engine_names
 
-ENGINES = ["numpy"]  # to test another engine, add its name
+ENGINES = ["numpy", "numba"]  # to test another engine, add its name
 
 
 def _engine(name):

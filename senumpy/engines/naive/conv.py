@@ -58,7 +58,7 @@ def conv2d_forward(
 
 
 # Where the forward adds w * x to y, the upstream gradient dy of that entry scatters: w dy to x, x dy to w.
-def conv2d_backward(dy: Array, cache: Any) -> Conv2dGradients:
+def conv2d_backward(dy: Array, cache: Any, *, need_dx: bool = True) -> Conv2dGradients:
     """Return the gradients for an upstream gradient `dy` (N, O, H', W')."""
     x, w, b = doubles(cache.x, cache.w, cache.b)
     (dy64,) = doubles(dy)
@@ -70,7 +70,7 @@ def conv2d_backward(dy: Array, cache: Any) -> Conv2dGradients:
         db = np.zeros(b.shape)
         for n, o, i, j in np.ndindex(dy.shape):
             db[o] += dy64[n, o, i, j]
-    return Conv2dGradients(*rounded((dx, dw, db), dy))
+    return Conv2dGradients(*rounded((dx if need_dx else None, dw, db), dy))
 
 
 def pair(value: int | Pair) -> Pair:

@@ -50,11 +50,11 @@ def conv_bn_relu_forward(
     return y.astype(x.dtype), ConvBNReLUCache(conv, norm, relu, *rounded((norm.mean, norm.var), x))
 
 
-def conv_bn_relu_backward(dy: Array, cache: Any) -> ConvBNReLUGradients:
+def conv_bn_relu_backward(dy: Array, cache: Any, *, need_dx: bool = True) -> ConvBNReLUGradients:
     """Return the gradients for an upstream gradient `dy` (N, O, H', W')."""
     dv = relu_backward(double(dy), cache.relu).dx
     du, dgamma, dbeta = batchnorm2d_backward(dv, cache.norm)
-    dx, dw, _ = conv2d_backward(du, cache.conv)
+    dx, dw, _ = conv2d_backward(du, cache.conv, need_dx=need_dx)
     return ConvBNReLUGradients(*rounded((dx, dw, dgamma, dbeta), dy))
 
 
@@ -80,11 +80,13 @@ def conv_bn_relu_inference_forward(
     return y.astype(x.dtype), ConvBNReLUCache(conv, norm, relu, mean, var)
 
 
-def conv_bn_relu_inference_backward(dy: Array, cache: Any) -> ConvBNReLUInferenceGradients:
+def conv_bn_relu_inference_backward(
+    dy: Array, cache: Any, *, need_dx: bool = True
+) -> ConvBNReLUInferenceGradients:
     """Return the gradients for an upstream gradient `dy` (N, O, H', W')."""
     dv = relu_backward(double(dy), cache.relu).dx
     du, *dnorm = batchnorm2d_inference_backward(dv, cache.norm)
-    dx, dw, _ = conv2d_backward(du, cache.conv)
+    dx, dw, _ = conv2d_backward(du, cache.conv, need_dx=need_dx)
     return ConvBNReLUInferenceGradients(*rounded((dx, dw, *dnorm), dy))
 
 

@@ -1,0 +1,73 @@
+"""The engine for processors: kernels compiled by Numba, fused, in channels-last memory, on all cores.
+
+    compiler, threads, memory       how code is compiled, run on all cores, and given memory
+    microkernel, products, direct   matrix products, and convolution as products
+    tiles, winograd, depthwise      two other ways to convolve
+    passes, pooling, excite,        what goes over an activation once
+      elementwise
+    convolution, norm, tail, dense  formulas and choices around these kernels
+    *_ops                           the engine's operations: checks, memory order, caches
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from senumpy.engines.numba.compiler import cache_is_empty
+from senumpy.engines.numba.conv_ops import ConvOps
+from senumpy.engines.numba.norm_ops import NormOps
+from senumpy.engines.numba.other_ops import OtherOps
+from senumpy.engines.numba.runtime import Runtime
+from senumpy.engines.numba.structure_ops import StructureOps
+from senumpy.engines.numba.threads import MOST_THREADS, default_threads
+from senumpy.errors import InputError
+
+__all__ = ["NumbaEngine"]
+
+
+class NumbaEngine(ConvOps, NormOps, OtherOps, StructureOps):
+    """Run operations by compiled kernels on `threads` cores.
+
+    Parameters
+    ----------
+    threads : int, optional
+        `SENUMPY_NUM_THREADS`, or all cores, where not given.
+    exact : bool
+        No Winograd: float32 results as close to the formula as float32 sums are.
+    """
+
+    name = "numba"
+
+    def __init__(self, *, threads: int | None = None, exact: bool = False) -> None:
+        self.runtime = Runtime(default_threads(), exact)
+        if threads is not None:
+            self.threads = threads
+
+    @property
+    def threads(self) -> int:
+        """How many threads a kernel uses, the caller's included."""
+        return self.runtime.threads
+
+    @threads.setter
+    def threads(self, threads: int) -> None:
+        if not 1 <= threads <= MOST_THREADS:
+            raise InputError(f"threads: got {threads}, wanted 1 to {MOST_THREADS}")
+        self.runtime.threads = threads
+
+    @property
+    def must_compile(self) -> bool:
+        """Whether no compiled kernels are found on the disk: the first calls take some seconds."""
+        return cache_is_empty()
+
+    @contextmanager
+    def frozen_weights(self) -> Iterator[None]:
+        """Remember what is made of weights that are marked read-only: packed, transformed, folded."""
+        before = self.runtime.frozen
+        if before is None:
+            self.runtime.frozen = {}
+        try:
+            yield
+        finally:
+            self.runtime.frozen = before

@@ -1,0 +1,68 @@
+"""How kernels are compiled: without the GIL, with NumPy's division, cached on disk, and with a word about it.
+
+Numba's own cache goes stale when a function that another file calls changes. So the cache has a folder for
+each state of the sources: its name is a hash of them. A folder that can't be written is no error: then every
+process compiles anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import llvmlite
+import numba
+
+_log = logging.getLogger("senumpy")
+
+# What fast math may do here: reorder sums and fuse multiply with add. NaN and infinity stay what they are.
+_REORDER = {"reassoc", "contract", "nsz", "arcp"}
+
+
+def compiled(function: Callable[..., Any]) -> Any:
+    """Compile a function on its first call for each combination of argument types; cache it on disk."""
+    options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": _REORDER}
+    if _CACHE is None:
+        return numba.njit(**options)(function)
+    # Numba asks for the folder when it decorates. The setting belongs to everyone: it is put back.
+    before = numba.config.CACHE_DIR
+    numba.config.CACHE_DIR = str(_CACHE)
+    try:
+        return numba.njit(cache=True, **options)(function)
+    except RuntimeError:  # no place for a cache after all
+        return numba.njit(**options)(function)
+    finally:
+        numba.config.CACHE_DIR = before
+
+
+def cache_is_empty() -> bool:
+    """Return whether nothing has been compiled yet: the first calls will take some seconds."""
+    return _CACHE is None or next(_CACHE.rglob("*.nbi"), None) is None
+
+
+def _cache_folder() -> Path | None:
+    """Return a folder that can be written, or None."""
+    sources = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        sources.update(path.read_bytes())
+    versions = f"{sys.version_info[:2]} {numba.__version__} {llvmlite.__version__}"
+    sources.update(versions.encode())
+    base = os.environ.get("SENUMPY_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME")
+    with suppress(RuntimeError, OSError):  # no home directory; no permission
+        home = Path(base) if base else Path.home() / ".cache"
+        folder = home / "senumpy" / sources.hexdigest()[:16]
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    _log.info("kernels are compiled for this process alone: no cache folder can be written")
+    return None
+
+
+_CACHE = _cache_folder()

@@ -1,0 +1,249 @@
+"""Which way a convolution goes, and what has to be laid out for it.
+
+    kernel                                     way
+    C channels in C groups                     depthwise: direct loops over pixels
+    3x3, stride 1, one group, float32,         Winograd F(4x4, 3x3); in blocks within the cache where the
+    multiples of 16 channels                   transformed kernels are small, else in phases
+    everything else, and with exact=True       products of rows; patches gathered where the kernel is no 1x1
+
+float64 never goes by Winograd: it is there to be compared with.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from senumpy.engines.numba import depthwise, direct, products, winograd
+from senumpy.engines.numba.geometry import Array, Geometry, geometry
+from senumpy.engines.numba.microkernel import ROWS, panel_width
+from senumpy.engines.numba.runtime import NOTHING, Runtime, flat
+from senumpy.engines.numba.tiles import POINTS, Tiles
+from senumpy.ops.windows import Window
+
+_FUSED_BYTES = 1 << 20  # largest transformed kernels that are read again for each block
+_FEWEST_PARTS = 8
+
+
+class Epilogue(NamedTuple):
+    """What is done to a result while it is in the cache: relu(gate * (y + bias) + shortcut)."""
+
+    bias: Array
+    gate: Array
+    shortcut: Array
+    relu: bool
+
+
+def no_epilogue(dtype: Any) -> Epilogue:
+    """Return the epilogue that leaves the result alone."""
+    nothing = NOTHING[dtype]
+    return Epilogue(nothing, nothing, nothing, False)
+
+
+class Convolution(NamedTuple):
+    """One convolution's sizes, and the way it goes."""
+
+    g: Geometry
+    groups: int
+    way: str  # "depthwise", "winograd" or "direct"
+
+
+def plan(runtime: Runtime, x: Array, w: Array, window: Window, groups: int, out: tuple[int, int]) -> Convolution:
+    """Choose the way for `x` (N, C, H, W) and `w` (O, C/groups, kh, kw)."""
+    g = geometry(x, w.shape[0], window, out)
+    if groups == g.c == g.o:
+        return Convolution(g, groups, "depthwise")
+    width = panel_width(x.dtype)
+    winograd_fits = (
+        g[7:11] == (3, 3, 1, 1)
+        and (g.dilation_h, g.dilation_w) == (1, 1)
+        and max(g.pad_h, g.pad_w) <= 2
+        and min(out) >= 3
+        and groups == 1
+        and g.c % width == 0
+        and g.o % width == 0
+    )
+    if winograd_fits and x.dtype == np.float32 and not runtime.exact:
+        return Convolution(g, groups, "winograd")
+    return Convolution(g, groups, "direct")
+
+
+def forward(runtime: Runtime, x: Array, w: Array, conv: Convolution, epilogue: Epilogue) -> Array:
+    """Return y as rows; x is rows, w has any order."""
+    g = conv.g
+    y = runtime.empty(g.out_rows * g.o, x.dtype)
+    if conv.way == "depthwise":
+        kernels = runtime.remember(("depthwise",), (w,), lambda: _depthwise_kernels(w, g))
+        runtime.run(depthwise.forward, x, g, kernels, y)
+        if epilogue.bias.size or epilogue.relu or epilogue.shortcut.size or epilogue.gate.size:
+            runtime.run(direct.finish, y, g.n, g.out_h * g.out_w, g.o, *epilogue)
+    elif conv.way == "winograd":
+        u = runtime.remember(("winograd",), (w,), lambda: _winograd_kernels(runtime, w, g, turned=False))
+        t, t_out = _tiles(g)
+        _winograd(runtime, x, t, u, y, t_out, g.n, epilogue)
+    else:
+        panels = runtime.remember(("panels",), (w,), lambda: _panels(runtime, w, conv))
+        _direct(runtime, x, panels, conv, y, epilogue)
+    return y
+
+
+def backward_input(runtime: Runtime, dy: Array, w: Array, conv: Convolution, dx_dtype: Any) -> Array:
+    """Return the gradient of x as rows; dy is rows."""
+    g, groups = conv.g, conv.groups
+    dx = runtime.empty(g.in_rows * g.c, dx_dtype)
+    if conv.way == "depthwise":
+        runtime.run(depthwise.backward_input, dy, g, _depthwise_kernels(w, g), dx)
+        return dx
+    nothing = no_epilogue(dx_dtype)
+    if conv.way == "winograd":
+        # The same convolution with the kernels turned: what was padded p before is padded 2 - p.
+        u = _winograd_kernels(runtime, w, g, turned=True)
+        rows, columns = -(-g.h // 4), -(-g.w // 4)
+        t = Tiles(g.out_h, g.out_w, g.o, rows, columns, 2 - g.pad_h, 2 - g.pad_w)
+        _winograd(runtime, dy, t, u, dx, Tiles(g.h, g.w, g.c, rows, columns, 0, 0), g.n, nothing)
+        return dx
+    width = panel_width(dx_dtype)
+    c, o = g.c // groups, g.o // groups
+    panels = _transposed_panels(runtime, w, conv)
+    if g.is_plain:
+        turned = Geometry(g.n, g.h, g.w, g.o, g.h, g.w, g.c, *g[7:])
+        _direct(runtime, dy, panels, Convolution(turned, groups, "direct"), dx, nothing)
+        return dx
+    scratch = runtime.scratch(ROWS * width + products.ROW_BLOCK * g.taps * c, dx_dtype)
+    runtime.run(direct.backward_input, dy, g, groups, panels, width, dx, scratch)
+    return dx
+
+
+def backward_weights(runtime: Runtime, x: Array, dy: Array, w: Array, conv: Convolution) -> Array:
+    """Return the gradient of w (O, C/groups, kh, kw); x and dy are rows."""
+    g, groups = conv.g, conv.groups
+    width = panel_width(x.dtype)
+    if conv.way == "depthwise":
+        sums = runtime.empty(g.n * g.taps * g.c, x.dtype)
+        runtime.run(depthwise.backward_weights, x, dy, g, sums)
+        total = sums.reshape(g.n, g.taps, g.c).sum(axis=0)
+        return np.ascontiguousarray(total.T).reshape(w.shape)
+    dw = runtime.empty(w.size, x.dtype)
+    if conv.way == "winograd":
+        _winograd_weights(runtime, x, dy, g, dw)
+        return dw.reshape(w.shape)
+    c, o = g.c // groups, g.o // groups
+    depth = g.taps * c
+    swapped = g.is_plain and c < o  # the longer side is the one that lies in panels
+    m, columns = (depth, o) if swapped else (o, depth)
+    blocks = -(-columns // direct.TRANSPOSE_COLUMNS) * -(-m // direct.TRANSPOSE_ROWS) * groups
+    parts = max(1, min(-(-_FEWEST_PARTS // blocks), g.out_rows // direct.TRANSPOSE_DEPTH))
+    ldr = -(-columns // width) * width
+    result = runtime.empty(parts * groups * m * ldr, x.dtype)
+    packed = direct.TRANSPOSE_DEPTH * (direct.TRANSPOSE_ROWS + ROWS + direct.TRANSPOSE_COLUMNS + width)
+    scratch = runtime.scratch(packed + (0 if g.is_plain else direct.TRANSPOSE_DEPTH * depth), x.dtype)
+    runtime.run(
+        direct.backward_weights,
+        x, dy, g, groups, swapped, g.is_plain, parts, width, ldr, result, scratch, dw,
+    )  # fmt: skip
+    return dw.reshape(w.shape)
+
+
+def _direct(runtime: Runtime, x: Array, panels: Array, conv: Convolution, y: Array, e: Epilogue) -> None:
+    g, groups = conv.g, conv.groups
+    width = panel_width(x.dtype)
+    rows_an_image = g.out_h * g.out_w
+    blocks = -(-rows_an_image // products.ROW_BLOCK)  # of an image
+    row_blocks = g.n * blocks if e.gate.size else -(-g.out_rows // products.ROW_BLOCK)
+    chunks = row_blocks * groups * -(-(g.o // groups) // direct.COLUMN_BLOCK)
+    patches = 0 if g.is_plain else products.ROW_BLOCK * g.taps * (g.c // groups)
+    scratch = runtime.scratch(ROWS * width + patches, x.dtype)
+    runtime.run(
+        direct.forward, chunks, x, g, groups, panels, width, g.is_plain, blocks, y, *e, scratch
+    )
+
+
+def _winograd(
+    runtime: Runtime, x: Array, t: Tiles, u: Array, y: Array, t_out: Tiles, n: int, e: Epilogue
+) -> None:
+    width = panel_width(x.dtype)
+    tiles = n * t.rows * t.columns
+    lines = 2 * POINTS * max(t.c, t_out.c)
+    if u.nbytes <= _FUSED_BYTES:
+        scratch = runtime.scratch(lines + POINTS * winograd.TILE_BLOCK * (t.c + t_out.c), x.dtype)
+        runtime.run(winograd.fused, x, t, u, width, y, t_out, tiles, e.bias, e.relu, scratch)
+    else:
+        v = runtime.empty(POINTS * tiles * t.c, x.dtype)
+        m = runtime.empty(POINTS * tiles * t_out.c, x.dtype)
+        scratch = runtime.scratch(lines, x.dtype)
+        size = max(1, min(winograd.PHASE_TILES, tiles // 8))
+        runtime.run(winograd.in_phases, x, t, u, width, y, t_out, tiles, size, e.bias, e.relu, v, m, scratch)
+
+
+def _winograd_weights(runtime: Runtime, x: Array, dy: Array, g: Geometry, dw: Array) -> None:
+    width = panel_width(x.dtype)
+    t, t_out = _tiles(g)
+    tiles = g.n * t.rows * t.columns
+    lines = 2 * POINTS * max(g.c, g.o)
+    matrices = POINTS * g.c * g.o
+    if matrices * x.itemsize <= _FUSED_BYTES:
+        parts = max(1, min(_FEWEST_PARTS, tiles // winograd.PHASE_TILES))
+        sums = runtime.empty(parts * matrices, x.dtype)
+        scratch = runtime.scratch(lines + POINTS * winograd.PHASE_TILES * (g.c + g.o), x.dtype)
+        runtime.run(winograd.weights_fused, x, t, dy, t_out, tiles, width, parts, sums, scratch, dw)
+    else:
+        v = runtime.empty(POINTS * tiles * g.c, x.dtype)
+        z = runtime.empty(POINTS * tiles * g.o, x.dtype)
+        sums = runtime.empty(matrices, x.dtype)
+        scratch = runtime.scratch(lines, x.dtype)
+        size = max(1, min(winograd.PHASE_TILES, tiles // 8))
+        runtime.run(
+            winograd.weights_in_phases, x, t, dy, t_out, tiles, size, width, v, z, sums, scratch, dw
+        )
+
+
+def _tiles(g: Geometry) -> tuple[Tiles, Tiles]:
+    """Return the tiles of input and output."""
+    rows, columns = -(-g.out_h // 4), -(-g.out_w // 4)
+    return (
+        Tiles(g.h, g.w, g.c, rows, columns, g.pad_h, g.pad_w),
+        Tiles(g.out_h, g.out_w, g.o, rows, columns, 0, 0),
+    )
+
+
+def _depthwise_kernels(w: Array, g: Geometry) -> Array:
+    return flat(w.reshape(g.c, g.taps).T)
+
+
+def _winograd_kernels(runtime: Runtime, w: Array, g: Geometry, *, turned: bool) -> Array:
+    width = panel_width(w.dtype)
+    u = runtime.empty(POINTS * g.c * g.o, w.dtype)
+    sizes = (g.o, g.c, 9 * g.c, 9) if turned else (g.c, g.o, 9, 9 * g.c)
+    runtime.run(winograd.transform_kernels, flat(w), *sizes, turned, width, u)
+    return u
+
+
+def _panels(runtime: Runtime, w: Array, conv: Convolution) -> Array:
+    """Return the kernels packed for products with patches: depth (taps, C/groups), columns O/groups."""
+    g, groups = conv.g, conv.groups
+    width = panel_width(w.dtype)
+    c, o = g.c // groups, g.o // groups
+    size = -(-o // width) * width * g.taps * c
+    panels = runtime.empty(groups * size, w.dtype)
+    line = flat(w)
+    for group in range(groups):
+        part = line[group * o * c * g.taps :]
+        to = panels[group * size :]
+        runtime.run(products.pack, part, g.taps, c, 1, g.taps, o, c * g.taps, width, to)
+    return panels
+
+
+def _transposed_panels(runtime: Runtime, w: Array, conv: Convolution) -> Array:
+    """Return the kernels packed for products with dy: depth O/groups, columns (taps, C/groups)."""
+    g, groups = conv.g, conv.groups
+    width = panel_width(w.dtype)
+    c, o = g.c // groups, g.o // groups
+    size = -(-(g.taps * c) // width) * width * o
+    panels = runtime.empty(groups * size, w.dtype)
+    # Columns with taps before channels, as patches have them.
+    line = flat(w) if g.taps == 1 else flat(w.reshape(g.o, c, g.taps).transpose(0, 2, 1))
+    for group in range(groups):
+        part = line[group * o * c * g.taps :]
+        runtime.run(products.pack, part, 1, o, 0, c * g.taps, g.taps * c, 1, width, panels[group * size :])
+    return panels

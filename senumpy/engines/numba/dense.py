@@ -1,0 +1,78 @@
+"""Linear layers and SE's excitation, on the products of `direct.py`: a linear layer is a 1x1 convolution."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from senumpy.engines.numba import convolution, excite
+from senumpy.engines.numba.geometry import Array, Geometry
+from senumpy.engines.numba.runtime import NOTHING, Runtime, flat
+from senumpy.ops.excitation import ExcitationGradients
+
+
+def product(n: int, inputs: int, outputs: int) -> convolution.Convolution:
+    """Return (n, inputs) times (inputs, outputs) as a convolution of n images with one pixel."""
+    return convolution.Convolution(Geometry(n, 1, 1, inputs, 1, 1, outputs, *([1] * 4), 0, 0, 1, 1), 1, "direct")
+
+
+def linear(runtime: Runtime, x: Array, w: Array, b: Array | None) -> Array:
+    """Return x W^T + b, flat, for flat x."""
+    o, i = w.shape
+    nothing = NOTHING[x.dtype]
+    epilogue = convolution.Epilogue(nothing if b is None else flat(b), nothing, nothing, False)
+    return convolution.forward(runtime, x, w, product(x.size // i, i, o), epilogue)
+
+
+def linear_gradients(
+    runtime: Runtime, dy: Array, x: Array, w: Array, has_bias: bool
+) -> tuple[Array, Array, Array | None]:
+    """Return dx (flat), dw and db for flat dy and x."""
+    o, i = w.shape
+    conv = product(x.size // i, i, o)
+    dx = convolution.backward_input(runtime, dy, w, conv, x.dtype)
+    dw = convolution.backward_weights(runtime, x, dy, w, conv)
+    return dx, dw, dy.reshape(-1, o).sum(axis=0) if has_bias else None
+
+
+class Excitation(NamedTuple):
+    """What the gradient of the excitation needs."""
+
+    z: Array  # (N, C)
+    w1: Array
+    b1: Array | None
+    w2: Array
+    b2: Array | None
+    gate: str
+    hidden: Array  # (N, h), after the ReLU
+    s: Array  # (N, C)
+
+
+def excitation(
+    runtime: Runtime, z: Array, w1: Array, b1: Array | None, w2: Array, b2: Array | None, gate: str
+) -> Excitation:
+    """Compute the gates for z (N, C)."""
+    n, c = z.shape
+    h = w1.shape[0]
+    nothing = NOTHING[z.dtype]
+    hidden, s = np.empty((n, h), z.dtype), np.empty((n, c), z.dtype)
+    runtime.run(
+        excite.excite, flat(z), n, c, flat(w1), nothing if b1 is None else flat(b1), h, flat(w2),
+        nothing if b2 is None else flat(b2), excite.GATES[gate], hidden.reshape(-1), s.reshape(-1),
+    )  # fmt: skip
+    return Excitation(z, w1, b1, w2, b2, gate, hidden, s)
+
+
+def excitation_gradients(runtime: Runtime, ds: Array, e: Excitation) -> ExcitationGradients:
+    """Return the gradients for ds (N, C)."""
+    if e.gate == "sigmoid":
+        dlogits = ds * e.s * (1.0 - e.s)
+    elif e.gate == "tanh":
+        dlogits = ds * (1.0 - e.s * e.s)
+    else:
+        dlogits = ds * (e.s > 0)
+    dhidden, dw2, db2 = linear_gradients(runtime, flat(dlogits), flat(e.hidden), e.w2, e.b2 is not None)
+    dhidden *= e.hidden.reshape(-1) > 0
+    dz, dw1, db1 = linear_gradients(runtime, dhidden, flat(e.z), e.w1, e.b1 is not None)
+    return ExcitationGradients(dz.reshape(e.z.shape), dw1, db1, dw2, db2)

@@ -1,0 +1,127 @@
+"""One number in, one number out, on all threads; and the update of the weights."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from senumpy.engines.numba.compiler import compiled
+from senumpy.engines.numba.threads import parallel_for
+
+_index = np.uintp
+BLOCK = 1 << 15  # numbers a chunk
+
+
+@compiled
+def _blocks(count):
+    return (count + BLOCK - 1) // BLOCK
+
+
+@compiled
+def _relu_chunk(x, y, chunk, thread):
+    zero = x.dtype.type(0)
+    for k in range(chunk * BLOCK, min(x.size, (chunk + 1) * BLOCK)):
+        value = x[_index(k)]
+        y[_index(k)] = zero if value <= zero else value  # NaN stays
+
+
+@compiled
+def relu(pool, x, y):
+    """y = max(x, 0)."""
+    parallel_for(pool, _blocks(x.size), _relu_chunk, (x, y))
+
+
+@compiled
+def _relu_back_chunk(dy, y, dx, chunk, thread):
+    zero = dy.dtype.type(0)
+    for k in range(chunk * BLOCK, min(dy.size, (chunk + 1) * BLOCK)):
+        dx[_index(k)] = dy[_index(k)] if y[_index(k)] > zero else zero
+
+
+@compiled
+def relu_back(pool, dy, y, dx):
+    """dx = dy where y > 0."""
+    parallel_for(pool, _blocks(dy.size), _relu_back_chunk, (dy, y, dx))
+
+
+@compiled
+def _add_chunk(a, b, y, chunk, thread):
+    for k in range(chunk * BLOCK, min(a.size, (chunk + 1) * BLOCK)):
+        y[_index(k)] = a[_index(k)] + b[_index(k)]
+
+
+@compiled
+def add(pool, a, b, y):
+    """y = a + b."""
+    parallel_for(pool, _blocks(a.size), _add_chunk, (a, b, y))
+
+
+@compiled
+def _copy_chunk(a, y, chunk, thread):
+    for k in range(chunk * BLOCK, min(a.size, (chunk + 1) * BLOCK)):
+        y[_index(k)] = a[_index(k)]
+
+
+@compiled
+def copy(pool, a, y):
+    """y = a."""
+    parallel_for(pool, _blocks(a.size), _copy_chunk, (a, y))
+
+
+@compiled
+def _sgd_chunk(value, gradient, velocity, lr, momentum, nesterov, decay, chunk, thread):
+    of = value.dtype.type
+    lr, momentum, decay = of(lr), of(momentum), of(decay)
+    for k in range(chunk * BLOCK, min(value.size, (chunk + 1) * BLOCK)):
+        i = _index(k)
+        g = gradient[i] + decay * value[i]
+        v = momentum * velocity[i] + g
+        velocity[i] = v
+        value[i] -= lr * (g + momentum * v if nesterov else v)
+
+
+@compiled
+def sgd(pool, value, gradient, velocity, lr, momentum, nesterov, decay):
+    """Update value and velocity in place."""
+    arguments = (value, gradient, velocity, lr, momentum, nesterov, decay)
+    parallel_for(pool, _blocks(value.size), _sgd_chunk, arguments)
+
+
+@compiled
+def _scale_chunk(u, s, rows, c, y, chunk, thread):
+    for r in range(chunk * rows, (chunk + 1) * rows):
+        for k in range(c):
+            y[_index(r * c + k)] = u[_index(r * c + k)] * s[_index(chunk * c + k)]
+
+
+@compiled
+def scale(pool, u, s, images, rows, c, y):
+    """y = u s, with a factor for each channel of each image."""
+    parallel_for(pool, images, _scale_chunk, (u, s, rows, c, y))
+
+
+@compiled
+def _scale_sums_chunk(dy, u, rows, c, ds, chunk, thread):
+    for k in range(c):
+        ds[_index(chunk * c + k)] = 0
+    for r in range(chunk * rows, (chunk + 1) * rows):
+        for k in range(c):
+            ds[_index(chunk * c + k)] += dy[_index(r * c + k)] * u[_index(r * c + k)]
+
+
+@compiled
+def scale_sums(pool, dy, u, images, rows, c, ds):
+    """ds = sum of dy u over each image."""
+    parallel_for(pool, images, _scale_sums_chunk, (dy, u, rows, c, ds))
+
+
+@compiled
+def _spread_chunk(v, rows, c, factor, y, chunk, thread):
+    for r in range(chunk * rows, (chunk + 1) * rows):
+        for k in range(c):
+            y[_index(r * c + k)] = v[_index(chunk * c + k)] * v.dtype.type(factor)
+
+
+@compiled
+def spread(pool, v, images, rows, c, factor, y):
+    """y = factor v at every pixel, v (images, C)."""
+    parallel_for(pool, images, _spread_chunk, (v, rows, c, factor, y))

@@ -1,0 +1,207 @@
+"""The engine's batch norm, and the residual tail in one go."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from senumpy.engines.base import Engine
+from senumpy.engines.numba import convolution, elementwise, norm, tail
+from senumpy.engines.numba.conv_ops import fold, shape_of
+from senumpy.engines.numba.dense import excitation, product
+from senumpy.engines.numba.geometry import Array
+from senumpy.engines.numba.norm import Norm
+from senumpy.engines.numba.runtime import NOTHING, Runtime
+from senumpy.engines.numba.tail import SEWeights, TailCache
+from senumpy.ops.arrays import check_array, check_same_dtype, check_upstream
+from senumpy.ops.batchnorm import BatchNorm2dGradients, check_batch_arguments, check_norm_arguments
+from senumpy.ops.batchnorm_inference import BatchNorm2dInferenceGradients
+from senumpy.ops.conv2d import check_conv_arguments
+from senumpy.ops.excitation import check_gate, check_weights
+from senumpy.ops.residual_tail import ResidualTailGradients, ResidualTailInferenceGradients
+from senumpy.ops.squeeze import check_operator
+
+
+class ComposedTailCache(NamedTuple):
+    """The caches of a tail whose squeeze is the maximum, which needs the activation itself."""
+
+    norm: Norm
+    se: Any
+    y: Array
+    trained: bool
+
+    @property
+    def mean(self) -> Array:
+        """Mean of the batch, (C,)."""
+        return self.norm.mean
+
+    @property
+    def var(self) -> Array:
+        """Biased variance of the batch, (C,)."""
+        return self.norm.var
+
+
+class NormOps(Engine):
+    """Batch norm and the residual tail."""
+
+    runtime: Runtime
+
+    def batchnorm2d_forward(self, x, gamma, beta, *, eps=1e-5):  # type: ignore
+        """See `senumpy.ops.batchnorm2d_forward`."""
+        check_batch_arguments(x, gamma, beta, eps)
+        if x.dtype not in NOTHING:
+            return Engine.batchnorm2d_forward(x, gamma, beta, eps=eps)
+        normed = norm.normalise(self.runtime, self.runtime.rows(x), x.shape, gamma, beta, eps)
+        return norm.as_result(norm.transform(self.runtime, normed, relu=False), normed), normed
+
+    def batchnorm2d_backward(self, dy, cache):  # type: ignore
+        """See `senumpy.ops.batchnorm2d_backward`."""
+        if not isinstance(cache, Norm):
+            return Engine.batchnorm2d_backward(dy, cache)
+        check_upstream(dy, cache.shape, cache.x.dtype)
+        found = norm.gradients(self.runtime, self.runtime.rows(dy), cache, relu=False)
+        return BatchNorm2dGradients(norm.as_result(found.dx, cache), found.dgamma, found.dbeta)
+
+    def batchnorm2d_inference_forward(self, x, gamma, beta, mean, var, *, eps=1e-5):  # type: ignore
+        """See `senumpy.ops.batchnorm2d_inference_forward`."""
+        check_norm_arguments(x, eps, gamma=gamma, beta=beta, mean=mean, var=var)
+        if x.dtype not in NOTHING:
+            return Engine.batchnorm2d_inference_forward(x, gamma, beta, mean, var, eps=eps)
+        normed = norm.given(self.runtime.rows(x), x.shape, gamma, beta, mean, var, eps)
+        return norm.as_result(norm.transform(self.runtime, normed, relu=False), normed), normed
+
+    def batchnorm2d_inference_backward(self, dy, cache):  # type: ignore
+        """See `senumpy.ops.batchnorm2d_inference_backward`."""
+        if not isinstance(cache, Norm):
+            return Engine.batchnorm2d_inference_backward(dy, cache)
+        check_upstream(dy, cache.shape, cache.x.dtype)
+        dx, *rest = norm.gradients(self.runtime, self.runtime.rows(dy), cache, relu=False)
+        return BatchNorm2dInferenceGradients(norm.as_result(dx, cache), *rest)
+
+    def residual_tail_forward(  # type: ignore
+        self, c, gamma, beta, w1, b1, w2, b2, shortcut, *, eps=1e-5, squeeze="avg", gate="sigmoid"
+    ):
+        """See `senumpy.ops.residual_tail_forward`."""
+        check_array("c", c, ("N", "C", "H", "W"))
+        check_batch_arguments(c, gamma, beta, eps)
+        se = _check_tail(c, w1, b1, w2, b2, shortcut, squeeze, gate)
+        if c.dtype not in NOTHING:
+            return Engine.residual_tail_forward(
+                c, gamma, beta, w1, b1, w2, b2, shortcut, eps=eps, squeeze=squeeze, gate=gate
+            )
+        normed = norm.normalise(self.runtime, self.runtime.rows(c), c.shape, gamma, beta, eps)
+        return self._tail(normed, se, shortcut, squeeze, gate, trained=True)
+
+    def residual_tail_backward(self, dy, cache):  # type: ignore
+        """See `senumpy.ops.residual_tail_backward`."""
+        if not isinstance(cache, TailCache | ComposedTailCache):
+            return Engine.residual_tail_backward(dy, cache)
+        dc, dshortcut, (dgamma, dbeta, _, _), se = self._tail_back(dy, cache)
+        return ResidualTailGradients(dc, dgamma, dbeta, *se, dshortcut)
+
+    def residual_tail_inference_forward(  # type: ignore
+        self, c, gamma, beta, mean, var, w1, b1, w2, b2, shortcut, *, eps=1e-5, squeeze="avg", gate="sigmoid"
+    ):
+        """See `senumpy.ops.residual_tail_inference_forward`."""
+        check_array("c", c, ("N", "C", "H", "W"))
+        check_norm_arguments(c, eps, gamma=gamma, beta=beta, mean=mean, var=var)
+        se = _check_tail(c, w1, b1, w2, b2, shortcut, squeeze, gate)
+        if c.dtype not in NOTHING:
+            return Engine.residual_tail_inference_forward(
+                c, gamma, beta, mean, var, w1, b1, w2, b2, shortcut, eps=eps, squeeze=squeeze, gate=gate
+            )
+        normed = norm.given(self.runtime.rows(c), c.shape, gamma, beta, mean, var, eps)
+        return self._tail(normed, se, shortcut, squeeze, gate, trained=False)
+
+    def residual_tail_inference_backward(self, dy, cache):  # type: ignore
+        """See `senumpy.ops.residual_tail_inference_backward`."""
+        if not isinstance(cache, TailCache | ComposedTailCache):
+            return Engine.residual_tail_inference_backward(dy, cache)
+        dc, dshortcut, norm_gradients, se = self._tail_back(dy, cache)
+        return ResidualTailInferenceGradients(dc, *norm_gradients, *se, dshortcut)
+
+    def _tail(
+        self, normed: Norm, se: SEWeights | None, shortcut: Array, squeeze: str, gate: str, *, trained: bool
+    ) -> tuple[Array, Any]:
+        cache: Any
+        rows = self.runtime.rows(shortcut)
+        if se is None or squeeze == "avg":
+            y, cache = tail.forward(self.runtime, normed, se, gate, rows)
+            return norm.as_result(y, normed), cache
+        v = norm.as_result(norm.transform(self.runtime, normed, relu=False), normed)
+        scaled, se_cache = self.squeeze_excite_forward(v, *se, squeeze=squeeze, gate=gate)
+        total, _ = self.residual_add_forward(scaled, shortcut)
+        y, _ = self.relu_forward(total)
+        return y, ComposedTailCache(normed, se_cache, self.runtime.rows(y), trained)
+
+    def _tail_back(self, dy: Array, cache: Any) -> tuple[Array, Array, Any, Any]:
+        """Return dc, dshortcut, the gradients of batch norm's parameters and of SE's."""
+        normed = cache.norm
+        check_upstream(dy, normed.shape, normed.x.dtype)
+        rows = self.runtime.rows(dy)
+        if isinstance(cache, TailCache):
+            dc, dshortcut, norm_gradients, se = tail.backward(self.runtime, rows, cache)
+            return norm.as_result(dc, normed), norm.as_result(dshortcut, normed), norm_gradients, se
+        dtotal = self.runtime.empty(rows.size, rows.dtype)
+        self.runtime.run(elementwise.relu_back, rows, cache.y, dtotal)
+        dv, *se = self.squeeze_excite_backward(norm.as_result(dtotal, normed), cache.se)
+        dc, *norm_gradients = norm.gradients(self.runtime, self.runtime.rows(dv), normed, relu=False)
+        return norm.as_result(dc, normed), norm.as_result(dtotal, normed), norm_gradients, se
+
+    def residual_end_inference(  # type: ignore
+        self, x, w, gamma, beta, mean, var, w1, b1, w2, b2, shortcut, *, eps=1e-5, squeeze="avg",
+        gate="sigmoid", stride=1, padding=0, dilation=1, groups=1,
+    ):  # fmt: skip
+        """See `Engine.residual_end_inference`: all of it in the passes of the convolution.
+
+        A 1x1 convolution and batch norm are affine, so the mean of their result is what they make of the mean
+        of x: SE's gate is known before the convolution runs, and joins the bias and the shortcut in what is
+        done to each block of the result while it is in the cache.
+        """
+        settings = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+        window, out = check_conv_arguments(x, w, None, stride, padding, dilation, groups)
+        conv = convolution.plan(self.runtime, x, w, window, groups, out)
+        can_fold = (
+            conv.way == "direct" and conv.g.is_plain and groups == 1 and squeeze == "avg"
+            and x.dtype in NOTHING and np.all(var + eps > 0)
+        )  # fmt: skip
+        if not can_fold:
+            return Engine.residual_end_inference(
+                self, x, w, gamma, beta, mean, var, w1, b1, w2, b2, shortcut,
+                eps=eps, squeeze=squeeze, gate=gate, **settings,
+            )  # fmt: skip
+        runtime = self.runtime
+        result = np.broadcast_to(w[:1, :1, :1, :1], shape_of(conv))
+        check_norm_arguments(result, eps, gamma=gamma, beta=beta, mean=mean, var=var)
+        se = _check_tail(result, w1, b1, w2, b2, shortcut, squeeze, gate)
+        kernels, bias = fold(runtime, w, gamma, beta, mean, var, eps)
+        rows, nothing = runtime.rows(x), NOTHING[x.dtype]
+        gates = nothing
+        if se is not None:
+            g = conv.g
+            means = tail.image_means(runtime, rows, g.n, g.h * g.w, g.c).reshape(-1)
+            alone = convolution.Epilogue(bias, nothing, nothing, False)
+            z = convolution.forward(runtime, means, kernels, product(g.n, g.c, g.o), alone)
+            gates = excitation(runtime, z.reshape(g.n, g.o), *se, gate).s.reshape(-1)
+        epilogue = convolution.Epilogue(bias, gates, runtime.rows(shortcut), True)
+        y = convolution.forward(runtime, rows, kernels, conv, epilogue)
+        n, o, h, width = shape_of(conv)
+        return y.reshape(n, h, width, o).transpose(0, 3, 1, 2)
+
+
+def _check_tail(
+    c: Array, w1: Any, b1: Any, w2: Any, b2: Any, shortcut: Array, squeeze: str, gate: str
+) -> SEWeights | None:
+    """Raise unless SE's arguments and the shortcut fit; return the weights of SE, None without SE."""
+    check_array("shortcut", shortcut, c.shape)
+    check_same_dtype(c=c, shortcut=shortcut)
+    if w1 is None or w2 is None:
+        if any(a is not None for a in (w1, b1, w2, b2)):
+            raise ValueError("w1, w2: got one of the SE arguments alone; wanted w1 and w2, or all four None")
+        return None
+    check_operator(squeeze)
+    check_gate(gate)
+    check_weights(c.shape[1], w1, b1, w2, b2)
+    check_same_dtype(c=c, w1=w1, b1=b1, w2=w2, b2=b2)
+    return w1, b1, w2, b2

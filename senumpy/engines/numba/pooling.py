@@ -1,0 +1,139 @@
+"""Pooling over windows, line by line, all channels of a pixel at once."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from senumpy.engines.numba.compiler import compiled
+from senumpy.engines.numba.threads import parallel_for
+
+_index = np.uintp
+
+
+@compiled
+def _max_chunk(x, g, y, winner, chunk, thread):
+    """Compute one line of maxima, and which tap each came from."""
+    n, i = chunk // g.out_h, chunk % g.out_h
+    for j in range(g.out_w):
+        to = (chunk * g.out_w + j) * g.c
+        first = True
+        for p in range(g.kh):
+            row = i * g.stride_h + p - g.pad_h
+            if row < 0 or row >= g.h:
+                continue
+            for q in range(g.kw):
+                column = j * g.stride_w + q - g.pad_w
+                if column < 0 or column >= g.w:
+                    continue
+                at = ((n * g.h + row) * g.w + column) * g.c
+                tap = p * g.kw + q
+                if first:
+                    for k in range(g.c):
+                        y[_index(to + k)] = x[_index(at + k)]
+                        winner[_index(to + k)] = tap
+                    first = False
+                    continue
+                for k in range(g.c):
+                    rival, best = x[_index(at + k)], y[_index(to + k)]
+                    # ">": the first maximum wins; NaN, which is not equal to itself, always does
+                    better = rival > best or rival != rival  # noqa: PLR0124
+                    y[_index(to + k)] = rival if better else best
+                    winner[_index(to + k)] = tap if better else winner[_index(to + k)]
+
+
+@compiled
+def max_forward(pool, x, g, y, winner):
+    """Compute y and winner."""
+    parallel_for(pool, g.n * g.out_h, _max_chunk, (x, g, y, winner))
+
+
+@compiled
+def _max_back_chunk(dy, winner, g, dx, chunk, thread):
+    """Collect the gradient of one line of x from all windows that it takes part in."""
+    n, row = chunk // g.h, chunk % g.h
+    for column in range(g.w):
+        to = (chunk * g.w + column) * g.c
+        for k in range(g.c):
+            dx[_index(to + k)] = 0
+        for p in range(g.kh):
+            i = row + g.pad_h - p
+            if i < 0 or i % g.stride_h or i // g.stride_h >= g.out_h:
+                continue
+            for q in range(g.kw):
+                j = column + g.pad_w - q
+                if j < 0 or j % g.stride_w or j // g.stride_w >= g.out_w:
+                    continue
+                at = ((n * g.out_h + i // g.stride_h) * g.out_w + j // g.stride_w) * g.c
+                tap = p * g.kw + q
+                for k in range(g.c):
+                    dx[_index(to + k)] += dy[_index(at + k)] if winner[_index(at + k)] == tap else dy.dtype.type(0)
+
+
+@compiled
+def max_backward(pool, dy, winner, g, dx):
+    """Compute dx."""
+    parallel_for(pool, g.n * g.h, _max_back_chunk, (dy, winner, g, dx))
+
+
+@compiled
+def _avg_chunk(x, g, include_pad, y, counts, chunk, thread):
+    """Compute one line of means, and what each was divided by (of the first image: all are alike)."""
+    n, i = chunk // g.out_h, chunk % g.out_h
+    for j in range(g.out_w):
+        to = (chunk * g.out_w + j) * g.c
+        for k in range(g.c):
+            y[_index(to + k)] = 0
+        inside = 0
+        for p in range(g.kh):
+            row = i * g.stride_h + p - g.pad_h
+            for q in range(g.kw):
+                column = j * g.stride_w + q - g.pad_w
+                if 0 <= row < g.h and 0 <= column < g.w:
+                    inside += 1
+                    at = ((n * g.h + row) * g.w + column) * g.c
+                    for k in range(g.c):
+                        y[_index(to + k)] += x[_index(at + k)]
+        count = inside
+        if include_pad:
+            # Entries beyond the padding, where ceil mode lets a window hang over, never count.
+            height = min(i * g.stride_h - g.pad_h + g.kh, g.h + g.pad_h) - (i * g.stride_h - g.pad_h)
+            width = min(j * g.stride_w - g.pad_w + g.kw, g.w + g.pad_w) - (j * g.stride_w - g.pad_w)
+            count = height * width
+        if n == 0:
+            counts[i * g.out_w + j] = count
+        for k in range(g.c):
+            y[_index(to + k)] /= x.dtype.type(count)
+
+
+@compiled
+def avg_forward(pool, x, g, include_pad, y, counts):
+    """Compute y and counts."""
+    parallel_for(pool, g.n * g.out_h, _avg_chunk, (x, g, include_pad, y, counts))
+
+
+@compiled
+def _avg_back_chunk(dy, counts, g, dx, chunk, thread):
+    """Collect the gradient of one line of x."""
+    n, row = chunk // g.h, chunk % g.h
+    for column in range(g.w):
+        to = (chunk * g.w + column) * g.c
+        for k in range(g.c):
+            dx[_index(to + k)] = 0
+        for p in range(g.kh):
+            i = row + g.pad_h - p
+            if i < 0 or i % g.stride_h or i // g.stride_h >= g.out_h:
+                continue
+            for q in range(g.kw):
+                j = column + g.pad_w - q
+                if j < 0 or j % g.stride_w or j // g.stride_w >= g.out_w:
+                    continue
+                window = i // g.stride_h * g.out_w + j // g.stride_w
+                at = (n * g.out_h * g.out_w + window) * g.c
+                for k in range(g.c):
+                    dx[_index(to + k)] += dy[_index(at + k)] / dy.dtype.type(counts[window])
+
+
+@compiled
+def avg_backward(pool, dy, counts, g, dx):
+    """Compute dx."""
+    parallel_for(pool, g.n * g.h, _avg_back_chunk, (dy, counts, g, dx))

@@ -1,0 +1,102 @@
+"""What the parts of one engine share: memory, threads, precision, and weights that are known not to change."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from senumpy.engines.numba.geometry import Array, as_image, is_channels_last
+from senumpy.engines.numba.memory import Memory
+from senumpy.engines.numba.threads import POOL
+
+
+class Runtime:
+    """One engine's state.
+
+    Attributes
+    ----------
+    threads : int
+        Threads that a kernel may use, the caller's included.
+    exact : bool
+        Whether every sum is taken as the formula says: no Winograd.
+    memory : Memory
+    frozen : dict or None
+        While weights are promised not to change: what has been made of them, by what it is and whose.
+    """
+
+    def __init__(self, threads: int, exact: bool) -> None:
+        self.threads = threads
+        self.exact = exact
+        self.memory = Memory()
+        self.frozen: dict[Any, Any] | None = None
+
+    def run(self, driver: Any, *arguments: Any) -> None:
+        """Call a compiled driver, with the workers if they are free."""
+        state = POOL.acquire(self.threads)
+        try:
+            driver(state, *arguments)
+        finally:
+            POOL.release(state)
+
+    def empty(self, count: int, dtype: Any) -> Array:
+        """Return a flat array that is to be filled."""
+        return self.memory.empty(count, dtype)
+
+    def scratch(self, count: int, dtype: Any) -> Array:
+        """Return (threads, count) numbers: a row for each thread."""
+        return self.memory.empty(self.threads * count, dtype).reshape(self.threads, count)
+
+    def rows(self, x: Array) -> Array:
+        """Return `x` (N, C, H, W) as flat channels-last rows: the same memory if it is in that order."""
+        if is_channels_last(x):
+            return flat(x.transpose(0, 2, 3, 1))
+        rows = self.empty(x.size, x.dtype)
+        n, c, h, w = x.shape
+        as_image(rows, n, c, h, w)[...] = x
+        return rows
+
+    def image_like(self, x: Array) -> tuple[Array, Array]:
+        """Return new rows, and the same as an array of the shape of `x` (N, C, H, W)."""
+        return self.image(*x.shape, x.dtype)
+
+    def image(self, n: int, c: int, h: int, w: int, dtype: Any) -> tuple[Array, Array]:
+        """Return new rows, and the same as an array (N, C, H, W)."""
+        rows = self.empty(n * c * h * w, dtype)
+        return rows, as_image(rows, n, c, h, w)
+
+    def is_frozen(self, *arrays: Array) -> bool:
+        """Return whether these arrays are promised not to change: marked read-only, in inference."""
+        return self.frozen is not None and not any(array.flags.writeable for array in arrays)
+
+    def remember(self, key: tuple[Any, ...], owners: tuple[Array, ...], make: Any) -> Any:
+        """Return `make()`; while weights are frozen, only the first time for the same owners."""
+        if self.frozen is None or not self.is_frozen(*owners):
+            return make()
+        full_key = (*key, *(id(owner) for owner in owners))
+        if full_key not in self.frozen:
+            # The owners are kept, so that their ids stay theirs.
+            self.frozen[full_key] = (make(), owners)
+        return self.frozen[full_key][0]
+
+
+def flat(array: Array) -> Array:
+    """Return a C-ordered array as one axis, as kernels take it: in order, and not marked read-only.
+
+    Numba would compile everything again for read-only arrays. Kernels don't write what comes in.
+    """
+    line = np.ascontiguousarray(array).reshape(-1)
+    return line if line.flags.writeable else np.asarray(_Unlocked(line))
+
+
+class _Unlocked:
+    """The memory of a read-only array, without the mark."""
+
+    def __init__(self, array: Array) -> None:
+        self._array = array
+        self.__array_interface__ = {
+            "version": 3, "shape": array.shape, "typestr": array.dtype.str, "data": (array.ctypes.data, False),
+        }  # fmt: skip
+
+
+NOTHING = {np.dtype(name): np.zeros(0, name) for name in ("float32", "float64")}

@@ -1,0 +1,294 @@
+"""3x3 convolution with stride 1 by Winograd's F(4x4, 3x3): forward, gradient of x, gradient of w.
+
+After the transforms (`tiles.py`) there are 36 independent matrix products, (tiles x C) times (C x O). Two
+ways to go through them:
+
+    fused       for blocks of tiles: transform, 36 products, transform back, all within one core's cache.
+                For small kernels: each block reads all 36 transformed kernels again.
+    in phases   transform all tiles; 36 products, each on one core; transform all back. For large kernels
+                and small images.
+
+The gradient of x is the same convolution of dy with the kernels turned by 180 degrees and transposed.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from senumpy.engines.numba.compiler import compiled
+from senumpy.engines.numba.direct import finish_rows
+from senumpy.engines.numba.microkernel import multiply_panel
+from senumpy.engines.numba.threads import parallel_for
+from senumpy.engines.numba.tiles import POINTS, gradient_tiles, input_tiles, output_tiles
+
+_index = np.uintp
+CHANNEL_BLOCK = 128  # input channels that a product runs over at a time
+GRADIENT_BLOCK = 64
+TILE_BLOCK = 48  # tiles that a fused block works on; a multiple of the six rows of a product's tile
+PHASE_TILES = 96
+GRADIENT_DEPTH = 128
+_SLICE = 16  # kernels that are read or written together
+
+
+@compiled
+def _kernel_line(a, a0, step_a, b, b0, step_b, width):
+    """b = G a: three numbers to six, for a panel of channels."""
+    a1, a2 = a0 + step_a, a0 + 2 * step_a
+    b1, b2, b3, b4, b5 = b0 + step_b, b0 + 2 * step_b, b0 + 3 * step_b, b0 + 4 * step_b, b0 + 5 * step_b
+    quarter, sixth = a.dtype.type(1 / 4), a.dtype.type(1 / 6)
+    twelfth, twenty_fourth = a.dtype.type(1 / 12), a.dtype.type(1 / 24)
+    for lane in range(width):
+        k = _index(lane)
+        x0, x1, x2 = a[a0 + k], a[a1 + k], a[a2 + k]
+        even, odd = (x0 + x2) * sixth, x1 * sixth
+        far, odd2 = x0 * twenty_fourth + x2 * sixth, x1 * twelfth
+        b[b0 + k] = x0 * quarter
+        b[b1 + k] = -even - odd
+        b[b2 + k] = -even + odd
+        b[b3 + k] = far + odd2
+        b[b4 + k] = far - odd2
+        b[b5 + k] = x2
+
+
+@compiled
+def _kernel_line_back(a, a0, step_a, b, b0, step_b, width):
+    """b = G^T a: six numbers to three, for a panel of channels."""
+    a1, a2, a3, a4, a5 = a0 + step_a, a0 + 2 * step_a, a0 + 3 * step_a, a0 + 4 * step_a, a0 + 5 * step_a
+    b1, b2 = b0 + step_b, b0 + 2 * step_b
+    quarter, sixth, four = a.dtype.type(1 / 4), a.dtype.type(1 / 6), a.dtype.type(4)
+    twelfth, twenty_fourth = a.dtype.type(1 / 12), a.dtype.type(1 / 24)
+    for lane in range(width):
+        k = _index(lane)
+        plus, minus = (a[a2 + k] + a[a1 + k]) * sixth, (a[a2 + k] - a[a1 + k]) * sixth
+        plus2, minus2 = (a[a3 + k] + a[a4 + k]) * twenty_fourth, (a[a3 + k] - a[a4 + k]) * twelfth
+        b[b0 + k] = a[a0 + k] * quarter - plus + plus2
+        b[b1 + k] = minus + minus2
+        b[b2 + k] = a[a5 + k] - plus + four * plus2
+
+
+@compiled
+def _kernels_chunk(w, depth, columns, s_depth, s_column, turned, width, u, chunk, thread):
+    """Transform and pack the kernels of one panel of columns: u is (36, panels, depth, width)."""
+    taps = np.empty(_SLICE * 9 * width, w.dtype)
+    half = np.empty(18 * width, w.dtype)
+    done = np.empty(POINTS * _SLICE * width, w.dtype)  # (36, slice, width)
+    panels = columns // width
+    for first in range(0, depth, _SLICE):
+        some = min(_SLICE, depth - first)
+        # A kernel's nine numbers lie together, and so do the kernels of one index: read them in that order.
+        for lane in range(width):
+            for k in range(some):
+                at = (first + k) * s_depth + (chunk * width + lane) * s_column
+                for tap in range(9):
+                    place = 8 - tap if turned else tap
+                    taps[_index((9 * k + tap) * width + lane)] = w[_index(at + place)]
+        for k in range(some):
+            for j in range(3):
+                _kernel_line(
+                    taps, _index((9 * k + j) * width), _index(3 * width),
+                    half, _index(j * width), _index(3 * width), width,
+                )  # fmt: skip
+            for i in range(6):
+                _kernel_line(
+                    half, _index(3 * i * width), _index(width),
+                    done, _index((6 * i * _SLICE + k) * width), _index(_SLICE * width), width,
+                )  # fmt: skip
+        for point in range(POINTS):
+            to = ((point * panels + chunk) * depth + first) * width
+            start = point * _SLICE * width
+            for k in range(some * width):
+                u[_index(to + k)] = done[_index(start + k)]
+
+
+@compiled
+def transform_kernels(pool, w, depth, columns, s_depth, s_column, turned, width, u):
+    """u = G w G^T, packed for products over `depth` channels."""
+    arguments = (w, depth, columns, s_depth, s_column, turned, width, u)
+    parallel_for(pool, columns // width, _kernels_chunk, arguments)
+
+
+@compiled
+def _products(v, stride, depth, u, u_at, m, m_at, first, count, columns, width):
+    """m = v u for one of the 36 points and `count` tiles from `first` on; v begins with the point."""
+    for channel in range(0, depth, CHANNEL_BLOCK):
+        some = min(CHANNEL_BLOCK, depth - channel)
+        at = channel * stride + first * some
+        for panel in range(columns // width):
+            multiply_panel(
+                v, at, some, 1, u, u_at + (panel * depth + channel) * width,
+                m, m_at + first * columns + panel * width, columns, count, some, channel > 0,
+            )  # fmt: skip
+
+
+@compiled
+def _finish_tiles(y, t, first, count, bias, relu):
+    """Add the bias and apply ReLU to some tiles of the result."""
+    for tile in range(first, first + count):
+        image = tile // (t.rows * t.columns)
+        place = tile % (t.rows * t.columns)
+        top, left = place // t.columns * 4, place % t.columns * 4
+        none = bias[:0]
+        for i in range(min(4, t.h - top)):
+            at = ((image * t.h + top + i) * t.w + left) * t.c
+            finish_rows(y, at, t.c, min(4, t.w - left), t.c, 0, bias, none, 0, none, relu)
+
+
+@compiled
+def _fused_chunk(x, t, u, width, y, t_out, tiles, bias, relu, scratch, chunk, thread):
+    """Do everything for one block of tiles."""
+    own = scratch[thread]
+    lines = own[: 2 * POINTS * max(t.c, t_out.c)]
+    v = own[lines.size : lines.size + POINTS * TILE_BLOCK * t.c]
+    m = own[lines.size + v.size :]
+    first = chunk * TILE_BLOCK
+    count = min(TILE_BLOCK, tiles - first)
+    input_tiles(x, t, first, count, v, 0, TILE_BLOCK, CHANNEL_BLOCK, lines)
+    for point in range(POINTS):
+        _products(
+            v[point * TILE_BLOCK * t.c :], TILE_BLOCK, t.c, u, point * t.c * t_out.c,
+            m, point * TILE_BLOCK * t_out.c, 0, count, t_out.c, width,
+        )  # fmt: skip
+    output_tiles(m, 0, TILE_BLOCK, t_out, first, count, y, lines)
+    if bias.size or relu:
+        _finish_tiles(y, t_out, first, count, bias, relu)
+
+
+@compiled
+def fused(pool, x, t, u, width, y, t_out, tiles, bias, relu, scratch):
+    """Convolve block of tiles by block of tiles."""
+    arguments = (x, t, u, width, y, t_out, tiles, bias, relu, scratch)
+    parallel_for(pool, (tiles + TILE_BLOCK - 1) // TILE_BLOCK, _fused_chunk, arguments)
+
+
+@compiled
+def _input_chunk(x, t, tiles, size, block, v, scratch, chunk, thread):
+    first = chunk * size
+    input_tiles(x, t, first, min(size, tiles - first), v, first, tiles, block, scratch[thread])
+
+
+@compiled
+def _gradient_chunk(dy, t, tiles, size, block, z, scratch, chunk, thread):
+    first = chunk * size
+    gradient_tiles(dy, t, first, min(size, tiles - first), z, first, tiles, block, scratch[thread])
+
+
+@compiled
+def _output_chunk(m, t, tiles, size, y, bias, relu, scratch, chunk, thread):
+    first = chunk * size
+    count = min(size, tiles - first)
+    output_tiles(m, first, tiles, t, first, count, y, scratch[thread])
+    if bias.size or relu:
+        _finish_tiles(y, t, first, count, bias, relu)
+
+
+@compiled
+def _phase_products_chunk(v, tiles, depth, u, m, columns, width, chunk, thread):
+    """Multiply at one point."""
+    point = chunk
+    for first in range(0, tiles, PHASE_TILES):
+        _products(
+            v[point * tiles * depth :], tiles, depth, u, point * depth * columns,
+            m, point * tiles * columns, first, min(PHASE_TILES, tiles - first), columns, width,
+        )  # fmt: skip
+
+
+@compiled
+def in_phases(pool, x, t, u, width, y, t_out, tiles, size, bias, relu, v, m, scratch):
+    """Convolve phase by phase; `size` tiles are transformed at a time."""
+    pieces = (tiles + size - 1) // size
+    parallel_for(pool, pieces, _input_chunk, (x, t, tiles, size, CHANNEL_BLOCK, v, scratch))
+    parallel_for(pool, POINTS, _phase_products_chunk, (v, tiles, t.c, u, m, t_out.c, width))
+    parallel_for(pool, pieces, _output_chunk, (m, t_out, tiles, size, y, bias, relu, scratch))
+
+
+@compiled
+def _gradient_products(v, z, point, place, count, stride, c, o, block, width, sums, s0, add):
+    """Add v^T z for one point, one block of channels from `block` on, and some tiles."""
+    some = min(GRADIENT_BLOCK, c - block)
+    for panel in range(o // width):
+        multiply_panel(
+            v, point * stride * c + block * stride + place * some, 1, some,
+            z, point * stride * o + (panel * stride + place) * width,
+            sums, s0 + point * c * o + (panel * c + block) * width, width, some, count, add,
+        )  # fmt: skip
+
+
+@compiled
+def _weights_fused_chunk(x, t, dy, t_out, tiles, width, parts, sums, scratch, chunk, thread):
+    """Sum the gradient over a part of the tiles."""
+    own = scratch[thread]
+    lines = own[: 2 * POINTS * max(t.c, t_out.c)]
+    v = own[lines.size : lines.size + POINTS * PHASE_TILES * t.c]
+    z = own[lines.size + v.size :]
+    begin, end = chunk * tiles // parts, (chunk + 1) * tiles // parts
+    for first in range(begin, end, PHASE_TILES):
+        count = min(PHASE_TILES, end - first)
+        input_tiles(x, t, first, count, v, 0, PHASE_TILES, GRADIENT_BLOCK, lines)
+        gradient_tiles(dy, t_out, first, count, z, 0, PHASE_TILES, width, lines)
+        for point in range(POINTS):
+            for block in range(0, t.c, GRADIENT_BLOCK):
+                _gradient_products(
+                    v, z, point, 0, count, PHASE_TILES, t.c, t_out.c, block, width,
+                    sums, chunk * POINTS * t.c * t_out.c, first > begin,
+                )  # fmt: skip
+
+
+@compiled
+def _weights_phase_chunk(v, z, tiles, c, o, width, sums, chunk, thread):
+    """Sum the gradient at one point, for one block of channels."""
+    blocks = (c + GRADIENT_BLOCK - 1) // GRADIENT_BLOCK
+    point, block = chunk // blocks, chunk % blocks * GRADIENT_BLOCK
+    for first in range(0, tiles, GRADIENT_DEPTH):
+        count = min(GRADIENT_DEPTH, tiles - first)
+        _gradient_products(v, z, point, first, count, tiles, c, o, block, width, sums, 0, first > 0)
+
+
+@compiled
+def _weights_back_chunk(sums, parts, c, o, width, dw, chunk, thread):
+    """dw = G^T (sum of the parts) G for some input channels."""
+    half = np.empty(18 * width, sums.dtype)
+    done = np.empty(9 * _SLICE * width, sums.dtype)
+    first = chunk * _SLICE
+    some = min(_SLICE, c - first)
+    matrix = c * o
+    for left in range(0, o, width):
+        start = left * c + first * width
+        for part in range(1, parts):
+            for point in range(POINTS):
+                at = start + point * matrix
+                for k in range(some * width):
+                    sums[_index(at + k)] += sums[_index(at + part * POINTS * matrix + k)]
+        for k in range(some):
+            for j in range(6):
+                _kernel_line_back(
+                    sums, _index(start + j * matrix + k * width), _index(6 * matrix),
+                    half, _index(j * width), _index(6 * width), width,
+                )  # fmt: skip
+            for i in range(3):
+                _kernel_line_back(
+                    half, _index(6 * i * width), _index(width),
+                    done, _index((9 * k + 3 * i) * width), _index(width), width,
+                )  # fmt: skip
+        for lane in range(width):
+            at = ((left + lane) * c + first) * 9
+            for k in range(9 * some):
+                dw[_index(at + k)] = done[_index(k * width + lane)]
+
+
+@compiled
+def weights_fused(pool, x, t, dy, t_out, tiles, width, parts, sums, scratch, dw):
+    """Compute the gradient of the kernels; each part of the tiles goes through all steps on one core."""
+    arguments = (x, t, dy, t_out, tiles, width, parts, sums, scratch)
+    parallel_for(pool, parts, _weights_fused_chunk, arguments)
+    parallel_for(pool, (t.c + _SLICE - 1) // _SLICE, _weights_back_chunk, (sums, parts, t.c, t_out.c, width, dw))
+
+
+@compiled
+def weights_in_phases(pool, x, t, dy, t_out, tiles, size, width, v, z, sums, scratch, dw):
+    """Compute the gradient of the kernels phase by phase."""
+    pieces = (tiles + size - 1) // size
+    parallel_for(pool, pieces, _input_chunk, (x, t, tiles, size, GRADIENT_BLOCK, v, scratch))
+    parallel_for(pool, pieces, _gradient_chunk, (dy, t_out, tiles, size, width, z, scratch))
+    blocks = (t.c + GRADIENT_BLOCK - 1) // GRADIENT_BLOCK
+    parallel_for(pool, POINTS * blocks, _weights_phase_chunk, (v, z, tiles, t.c, t_out.c, width, sums))
+    parallel_for(pool, (t.c + _SLICE - 1) // _SLICE, _weights_back_chunk, (sums, 1, t.c, t_out.c, width, dw))
