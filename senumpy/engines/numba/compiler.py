@@ -28,7 +28,23 @@ _REORDER = {"reassoc", "contract", "nsz", "arcp"}
 
 def compiled(function: Callable[..., Any]) -> Any:
     """Compile a function on its first call for each combination of argument types; cache it on disk."""
-    options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": _REORDER}
+    return _compiled(function, {})
+
+
+def kernel(function: Callable[..., Any]) -> Any:
+    """Compile a function that only compiled code calls: without the entry for Python, which takes its time."""
+    return _compiled(function, {"no_cpython_wrapper": True, "no_cfunc_wrapper": True})
+
+
+def inlined(function: Callable[..., Any]) -> Any:
+    """Put a function into the one that calls it: less to compile than two, where only one does."""
+    return _compiled(function, {"inline": "always"})
+
+
+def _compiled(function: Callable[..., Any], extra: dict[str, Any]) -> Any:
+    options: dict[str, Any] = {
+        "nogil": True, "error_model": "numpy", "fastmath": _REORDER, "no_rewrites": True, "_nrt": False, **extra,
+    }
     if _CACHE is None:
         return numba.njit(**options)(function)
     # Numba asks for the folder when it decorates. The setting belongs to everyone: it is put back.

@@ -4,7 +4,7 @@
     C channels in C groups                     depthwise: direct loops over pixels
     3x3, stride 1, one group, float32,         Winograd F(4x4, 3x3); in blocks within the cache where the
     multiples of 16 channels                   transformed kernels are small, else in phases
-    everything else, and with exact=True       products of rows; patches gathered where the kernel is no 1x1
+    everything else, and with exact=True       products of rows
 
 float64 never goes by Winograd: it is there to be compared with.
 """
@@ -22,8 +22,12 @@ from senumpy.engines.numba.runtime import NOTHING, Runtime, flat
 from senumpy.engines.numba.tiles import POINTS, Tiles
 from senumpy.ops.windows import Window
 
-_FUSED_BYTES = 1 << 20  # largest transformed kernels that are read again for each block
+_FUSED_BYTES = 3 << 20  # largest transformed kernels that are read again for each block
+_FUSED_TILES = 384  # fewest tiles for which that pays
 _FEWEST_PARTS = 8
+_LINES_BYTES = 1 << 16
+_LEAST_SIZE = 7  # of the result, for Winograd: smaller ones are mostly edge
+_LEAST_CHANNELS = 32  # for Winograd: below, its transforms cost more than they save
 
 
 class Epilogue(NamedTuple):
@@ -59,8 +63,9 @@ def plan(runtime: Runtime, x: Array, w: Array, window: Window, groups: int, out:
         g[7:11] == (3, 3, 1, 1)
         and (g.dilation_h, g.dilation_w) == (1, 1)
         and max(g.pad_h, g.pad_w) <= 2
-        and min(out) >= 3
+        and min(out) >= _LEAST_SIZE
         and groups == 1
+        and min(g.c, g.o) >= _LEAST_CHANNELS
         and g.c % width == 0
         and g.o % width == 0
     )
@@ -104,13 +109,15 @@ def backward_input(runtime: Runtime, dy: Array, w: Array, conv: Convolution, dx_
         _winograd(runtime, dy, t, u, dx, Tiles(g.h, g.w, g.c, rows, columns, 0, 0), g.n, nothing)
         return dx
     width = panel_width(dx_dtype)
-    c, o = g.c // groups, g.o // groups
-    panels = _transposed_panels(runtime, w, conv)
-    if g.is_plain:
-        turned = Geometry(g.n, g.h, g.w, g.o, g.h, g.w, g.c, *g[7:])
+    c = g.c // groups
+    turned = _turned(g)
+    if turned is not None:
+        # Stride 1: the gradient is a convolution of dy with the kernels turned by 180 degrees.
+        panels = _turned_panels(runtime, w, conv)
         _direct(runtime, dy, panels, Convolution(turned, groups, "direct"), dx, nothing)
         return dx
-    scratch = runtime.scratch(ROWS * width + products.ROW_BLOCK * g.taps * c, dx_dtype)
+    panels = _transposed_panels(runtime, w, conv)
+    scratch = runtime.scratch(products.ROW_BLOCK * width + products.ROW_BLOCK * g.taps * c, dx_dtype)
     runtime.run(direct.backward_input, dy, g, groups, panels, width, dx, scratch)
     return dx
 
@@ -129,18 +136,23 @@ def backward_weights(runtime: Runtime, x: Array, dy: Array, w: Array, conv: Conv
         _winograd_weights(runtime, x, dy, g, dw)
         return dw.reshape(w.shape)
     c, o = g.c // groups, g.o // groups
-    depth = g.taps * c
+    across = g.kw if g.dilation_w == 1 else 1
+    runs = g.taps // across
     swapped = g.is_plain and c < o  # the longer side is the one that lies in panels
-    m, columns = (depth, o) if swapped else (o, depth)
-    blocks = -(-columns // direct.TRANSPOSE_COLUMNS) * -(-m // direct.TRANSPOSE_ROWS) * groups
-    parts = max(1, min(-(-_FEWEST_PARTS // blocks), g.out_rows // direct.TRANSPOSE_DEPTH))
-    ldr = -(-columns // width) * width
+    m, columns = (c, o) if swapped else (o, across * c)
+    size = max(1, min(g.out_h, direct.TRANSPOSE_DEPTH // g.out_w))  # lines that are summed over at a time
+    units = -(-g.out_rows // direct.TRANSPOSE_DEPTH) if g.is_plain else g.n * -(-g.out_h // size)
+    deepest = direct.TRANSPOSE_DEPTH if g.is_plain else size * g.out_w
+    blocks = -(-columns // direct.TRANSPOSE_COLUMNS) * -(-m // direct.TRANSPOSE_ROWS) * groups * runs
+    parts = max(1, min(-(-_FEWEST_PARTS // blocks), units))
+    ldr = runs * -(-columns // width) * width
     result = runtime.empty(parts * groups * m * ldr, x.dtype)
-    packed = direct.TRANSPOSE_DEPTH * (direct.TRANSPOSE_ROWS + ROWS + direct.TRANSPOSE_COLUMNS + width)
-    scratch = runtime.scratch(packed + (0 if g.is_plain else direct.TRANSPOSE_DEPTH * depth), x.dtype)
+    packed = deepest * (direct.TRANSPOSE_ROWS + ROWS + direct.TRANSPOSE_COLUMNS + width)
+    lines = 0 if g.is_plain else ((size - 1) * g.stride_h + 1) * (g.w + 2 * g.pad_w) * c
+    scratch = runtime.scratch(packed + lines, x.dtype)
     runtime.run(
         direct.backward_weights,
-        x, dy, g, groups, swapped, g.is_plain, parts, width, ldr, result, scratch, dw,
+        blocks * parts, x, dy, g, groups, swapped, g.is_plain, size, parts, width, ldr, result, scratch, dw,
     )  # fmt: skip
     return dw.reshape(w.shape)
 
@@ -148,14 +160,21 @@ def backward_weights(runtime: Runtime, x: Array, dy: Array, w: Array, conv: Conv
 def _direct(runtime: Runtime, x: Array, panels: Array, conv: Convolution, y: Array, e: Epilogue) -> None:
     g, groups = conv.g, conv.groups
     width = panel_width(x.dtype)
-    rows_an_image = g.out_h * g.out_w
-    blocks = -(-rows_an_image // products.ROW_BLOCK)  # of an image
-    row_blocks = g.n * blocks if e.gate.size else -(-g.out_rows // products.ROW_BLOCK)
-    chunks = row_blocks * groups * -(-(g.o // groups) // direct.COLUMN_BLOCK)
-    patches = 0 if g.is_plain else products.ROW_BLOCK * g.taps * (g.c // groups)
-    scratch = runtime.scratch(ROWS * width + patches, x.dtype)
+    if g.is_plain:
+        blocks = -(-g.out_h * g.out_w // products.ROW_BLOCK)  # of an image
+        row_blocks = g.n * blocks if e.gate.size else -(-g.out_rows // products.ROW_BLOCK)
+        chunks = row_blocks * groups * -(-(g.o // groups) // direct.COLUMN_BLOCK)
+        scratch = runtime.scratch(products.ROW_BLOCK * width, x.dtype)
+        runtime.run(direct.forward_rows, chunks, x, g, groups, panels, width, blocks, y, *e, scratch)
+        return
+    # As many lines at a time as a core's cache holds well.
+    line = (g.w + 2 * g.pad_w) * (g.c // groups)
+    lines = max(g.kh + 1, _LINES_BYTES // (line * x.itemsize))
+    size = max(1, min(g.out_h, (lines - (g.kh - 1) * g.dilation_h - 1) // g.stride_h + 1))
+    needed = ((size - 1) * g.stride_h + (g.kh - 1) * g.dilation_h + 1) * line
+    scratch = runtime.scratch(g.out_w * width + needed, x.dtype)
     runtime.run(
-        direct.forward, chunks, x, g, groups, panels, width, g.is_plain, blocks, y, *e, scratch
+        direct.forward_lines, x, g, groups, panels, width, size, y, e.bias, e.shortcut, e.relu, scratch
     )
 
 
@@ -165,7 +184,7 @@ def _winograd(
     width = panel_width(x.dtype)
     tiles = n * t.rows * t.columns
     lines = 2 * POINTS * max(t.c, t_out.c)
-    if u.nbytes <= _FUSED_BYTES:
+    if u.nbytes <= _FUSED_BYTES and tiles >= _FUSED_TILES:
         scratch = runtime.scratch(lines + POINTS * winograd.TILE_BLOCK * (t.c + t_out.c), x.dtype)
         runtime.run(winograd.fused, x, t, u, width, y, t_out, tiles, e.bias, e.relu, scratch)
     else:
@@ -180,9 +199,9 @@ def _winograd_weights(runtime: Runtime, x: Array, dy: Array, g: Geometry, dw: Ar
     width = panel_width(x.dtype)
     t, t_out = _tiles(g)
     tiles = g.n * t.rows * t.columns
-    lines = 2 * POINTS * max(g.c, g.o)
+    lines = max(2 * POINTS * max(g.c, g.o), winograd.KERNEL_SCRATCH * width)
     matrices = POINTS * g.c * g.o
-    if matrices * x.itemsize <= _FUSED_BYTES:
+    if matrices * x.itemsize <= _FUSED_BYTES and tiles >= _FUSED_TILES:
         parts = max(1, min(_FEWEST_PARTS, tiles // winograd.PHASE_TILES))
         sums = runtime.empty(parts * matrices, x.dtype)
         scratch = runtime.scratch(lines + POINTS * winograd.PHASE_TILES * (g.c + g.o), x.dtype)
@@ -215,7 +234,8 @@ def _winograd_kernels(runtime: Runtime, w: Array, g: Geometry, *, turned: bool) 
     width = panel_width(w.dtype)
     u = runtime.empty(POINTS * g.c * g.o, w.dtype)
     sizes = (g.o, g.c, 9 * g.c, 9) if turned else (g.c, g.o, 9, 9 * g.c)
-    runtime.run(winograd.transform_kernels, flat(w), *sizes, turned, width, u)
+    scratch = runtime.scratch(winograd.KERNEL_SCRATCH * width, w.dtype)
+    runtime.run(winograd.transform_kernels, flat(w), *sizes, turned, width, u, scratch)
     return u
 
 
@@ -232,6 +252,25 @@ def _panels(runtime: Runtime, w: Array, conv: Convolution) -> Array:
         to = panels[group * size :]
         runtime.run(products.pack, part, g.taps, c, 1, g.taps, o, c * g.taps, width, to)
     return panels
+
+
+def _turned(g: Geometry) -> Geometry | None:
+    """Return the convolution of dy that is the gradient of x, if there is one: for a stride of 1."""
+    pads = (g.dilation_h * (g.kh - 1) - g.pad_h, g.dilation_w * (g.kw - 1) - g.pad_w)
+    if (g.stride_h, g.stride_w) != (1, 1) or min(pads) < 0:
+        return None
+    return Geometry(
+        g.n, g.out_h, g.out_w, g.o, g.h, g.w, g.c, g.kh, g.kw, 1, 1, *pads, g.dilation_h, g.dilation_w
+    )
+
+
+def _turned_panels(runtime: Runtime, w: Array, conv: Convolution) -> Array:
+    """Return the kernels turned and transposed, packed: depth (taps, O/groups), columns C/groups."""
+    g, groups = conv.g, conv.groups
+    c, o = g.c // groups, g.o // groups
+    kernels = w.reshape(groups, o, c, g.taps)[..., ::-1].swapaxes(1, 2)
+    turned = Geometry(*(g._replace(c=g.o, o=g.c)))
+    return _panels(runtime, kernels.reshape(g.c, o, g.kh, g.kw), Convolution(turned, groups, "direct"))
 
 
 def _transposed_panels(runtime: Runtime, w: Array, conv: Convolution) -> Array:

@@ -9,20 +9,20 @@ from __future__ import annotations
 
 import numpy as np
 
-from senumpy.engines.numba.compiler import compiled
+from senumpy.engines.numba.compiler import compiled, kernel
 from senumpy.engines.numba.threads import parallel_for
 
 _index = np.uintp
 
 
-@compiled
+@kernel
 def _multiply_add(a, a0, b, b0, c, c0, count):
     """c += a b, entry by entry."""
     for k in range(count):
         c[_index(c0 + k)] += a[_index(a0 + k)] * b[_index(b0 + k)]
 
 
-@compiled
+@kernel
 def _forward_chunk(x, g, w, y, chunk, thread):
     """Compute one line of the result."""
     n, i = chunk // g.out_h, chunk % g.out_h
@@ -49,7 +49,7 @@ def forward(pool, x, g, w, y):
 
 # An entry of x takes part in the windows (i, j) with i s + p d - pad = its row; so for each tap there is at
 # most one, and the gradient is gathered line by line, as the forward is.
-@compiled
+@kernel
 def _backward_input_chunk(dy, g, w, dx, chunk, thread):
     """Compute one line of the gradient."""
     n, row = chunk // g.h, chunk % g.h
@@ -74,7 +74,7 @@ def backward_input(pool, dy, g, w, dx):
     parallel_for(pool, g.n * g.h, _backward_input_chunk, (dy, g, w, dx))
 
 
-@compiled
+@kernel
 def _backward_weights_chunk(x, dy, g, sums, chunk, thread):
     """Sum the gradient over one image."""
     own = chunk * g.kh * g.kw * g.c

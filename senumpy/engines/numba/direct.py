@@ -1,18 +1,22 @@
 """Convolution as products of rows: any kernel, stride, padding and dilation.
 
-A 1x1 convolution is one product, its rows are the pixels. Otherwise the numbers that a window sees are
-gathered into a row of a patch matrix (im2col) for a block of windows at a time, which stays in the cache.
+A 1x1 convolution is one product, its rows are the pixels. Otherwise a few lines of the image are copied with
+zeros around them. What a line of windows sees of one line of the image is then a matrix whose rows overlap:
+window j begins stride * C numbers after window j - 1. It is never written out; the products read it as it
+lies, one for each line of the kernel (with dilation: one for each tap). Such a piece of the kernel is called
+a run.
 
-    forward:             y  = P w            rows of patches times packed kernels, block by block
-    gradient of x:       dP = dy w^T         added back to the pixels they came from, image by image
-    gradient of w:       dw = dy^T P         blocks of the result, each summed over all rows
+    forward:             y  = P w        products of rows with packed kernels, run by run
+    gradient of x:       stride 1: the forward of dy with turned kernels
+                         else dP = dy w^T, added back to the pixels that it came from, image by image
+    gradient of w:       dw = dy^T P     blocks of the result, each summed over all rows
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from senumpy.engines.numba.compiler import compiled
+from senumpy.engines.numba.compiler import compiled, inlined, kernel
 from senumpy.engines.numba.microkernel import ROWS, copy_panel_row, multiply_panel
 from senumpy.engines.numba.products import DEPTH_BLOCK, ROW_BLOCK, block_product
 from senumpy.engines.numba.threads import parallel_for
@@ -22,61 +26,9 @@ COLUMN_BLOCK = 512  # columns of a result that one chunk computes
 TRANSPOSE_DEPTH = 128  # rows that are summed over at a time for a gradient of weights
 TRANSPOSE_ROWS = 126
 TRANSPOSE_COLUMNS = 256
-FEWEST_CHUNKS = 8  # of a gradient of weights: smaller results are summed in parts
 
 
-@compiled
-def gather_patches(x, g, channel, channels, first, rows, patches):
-    """Write what `rows` windows from number `first` on see of some channels, one window a row."""
-    line = channels * g.kw
-    for r in range(rows):
-        window = first + r
-        i = window // g.out_w % g.out_h * g.stride_h - g.pad_h
-        j = window % g.out_w * g.stride_w - g.pad_w
-        n = window // (g.out_w * g.out_h)
-        for p in range(g.kh):
-            y = i + p * g.dilation_h
-            to = (r * g.kh + p) * line
-            if y < 0 or y >= g.h:
-                for k in range(line):
-                    patches[_index(to + k)] = 0
-                continue
-            start = (n * g.h + y) * g.w
-            if channels == g.c and g.dilation_w == 1 and j >= 0 and j + g.kw <= g.w:
-                start = (start + j) * g.c
-                for k in range(line):
-                    patches[_index(to + k)] = x[_index(start + k)]
-                continue
-            for q in range(g.kw):
-                xx = j + q * g.dilation_w
-                inside = 0 <= xx < g.w
-                at = (start + xx) * g.c + channel
-                for k in range(channels):
-                    patches[_index(to + q * channels + k)] = x[_index(at + k)] if inside else x.dtype.type(0)
-
-
-@compiled
-def scatter_patches(patches, g, channel, channels, first, rows, dx):
-    """Add rows of a patch matrix to the pixels that they were gathered from."""
-    for r in range(rows):
-        window = first + r
-        i = window // g.out_w % g.out_h * g.stride_h - g.pad_h
-        j = window % g.out_w * g.stride_w - g.pad_w
-        n = window // (g.out_w * g.out_h)
-        for p in range(g.kh):
-            y = i + p * g.dilation_h
-            if y < 0 or y >= g.h:
-                continue
-            for q in range(g.kw):
-                xx = j + q * g.dilation_w
-                if 0 <= xx < g.w:
-                    at = ((n * g.h + y) * g.w + xx) * g.c + channel
-                    start = ((r * g.kh + p) * g.kw + q) * channels
-                    for k in range(channels):
-                        dx[_index(at + k)] += patches[_index(start + k)]
-
-
-@compiled
+@inlined
 def finish_rows(y, y0, ldy, rows, columns, column, bias, gate, g0, shortcut, relu):
     """Add the bias, multiply with the gate, add the shortcut, apply ReLU: what is there of them."""
     zero = y.dtype.type(0)
@@ -97,7 +49,7 @@ def finish_rows(y, y0, ldy, rows, columns, column, bias, gate, g0, shortcut, rel
                 y[_index(start + k)] = zero if value <= zero else value  # NaN stays
 
 
-@compiled
+@kernel
 def _finish_chunk(y, rows, columns, bias, gate, shortcut, relu, chunk, thread):
     finish_rows(y, chunk * rows * columns, columns, rows, columns, 0, bias, gate, chunk * columns, shortcut, relu)
 
@@ -108,65 +60,128 @@ def finish(pool, y, images, rows, columns, bias, gate, shortcut, relu):
     parallel_for(pool, images, _finish_chunk, (y, rows, columns, bias, gate, shortcut, relu))
 
 
-@compiled
-def _forward_chunk(
-    x, g, groups, panels, width, plain, blocks, y, bias, gate, shortcut, relu, scratch, chunk, thread
-):
-    """Compute one block of rows and columns of one group."""
-    rows_an_image = g.out_h * g.out_w
+@kernel
+def _rows_chunk(x, g, groups, panels, width, blocks, y, bias, gate, shortcut, relu, scratch, chunk, thread):
+    """Compute one block of rows and columns of one group of a 1x1 convolution."""
+    image_rows = g.out_h * g.out_w
     c, o = g.c // groups, g.o // groups
-    depth = g.kh * g.kw * c
     column_blocks = (o + COLUMN_BLOCK - 1) // COLUMN_BLOCK
     group = chunk % groups
-    column_block = chunk // groups % column_blocks
+    left = chunk // groups % column_blocks * COLUMN_BLOCK
     block = chunk // groups // column_blocks
-    total = g.n * rows_an_image
+    first, last = block * ROW_BLOCK, min((block + 1) * ROW_BLOCK, g.n * image_rows)
     if gate.size:  # a block lies in one image: it has one gate
-        first = block // blocks * rows_an_image + block % blocks * ROW_BLOCK
-        last = min(first + ROW_BLOCK, (block // blocks + 1) * rows_an_image)
-    else:
-        first = block * ROW_BLOCK
-        last = min(first + ROW_BLOCK, total)
-    rows = last - first
-    own = scratch[thread]
-    edge, patches = own[: 6 * width], own[6 * width :]
-    p0 = group * ((o + width - 1) // width) * width * depth
-    left = column_block * COLUMN_BLOCK
+        first = block // blocks * image_rows + block % blocks * ROW_BLOCK
+        last = min(first + ROW_BLOCK, (block // blocks + 1) * image_rows)
     columns = min(COLUMN_BLOCK, o - left)
+    p0 = group * ((o + width - 1) // width) * width * c
     y0 = first * g.o + group * o
-    from_panel = left // width
-    to_panel = (left + columns + width - 1) // width
-    if not plain:
-        gather_patches(x, g, group * c, c, first, rows, patches)
-    for k in range(0, depth, DEPTH_BLOCK):
-        some = min(DEPTH_BLOCK, depth - k)
-        at = p0 + k * width
-        if plain:
-            start = first * g.c + group * c + k
-            block_product(
-                x, start, g.c, rows, some, panels, at, depth, from_panel, to_panel, o, width,
-                y, y0, g.o, k > 0, edge,
-            )  # fmt: skip
-        else:
-            block_product(
-                patches, k, depth, rows, some, panels, at, depth, from_panel, to_panel, o, width,
-                y, y0, g.o, k > 0, edge,
-            )  # fmt: skip
+    for k in range(0, c, DEPTH_BLOCK):
+        block_product(
+            x, first * g.c + group * c + k, g.c, last - first, min(DEPTH_BLOCK, c - k), panels, p0 + k * width,
+            c, left // width, (left + columns + width - 1) // width, o, width, y, y0, g.o, k > 0,
+            scratch[thread],
+        )  # fmt: skip
     column = group * o + left
     finish_rows(
-        y, y0 + left, g.o, rows, columns, column, bias, gate, first // rows_an_image * g.o + column,
+        y, y0 + left, g.o, last - first, columns, column, bias, gate, first // image_rows * g.o + column,
         shortcut, relu,
     )  # fmt: skip
 
 
 @compiled
-def forward(pool, chunks, x, g, groups, panels, width, plain, blocks, y, bias, gate, shortcut, relu, scratch):
-    """Compute y from x and packed kernels."""
-    arguments = (x, g, groups, panels, width, plain, blocks, y, bias, gate, shortcut, relu, scratch)
-    parallel_for(pool, chunks, _forward_chunk, arguments)
+def forward_rows(pool, chunks, x, g, groups, panels, width, blocks, y, bias, gate, shortcut, relu, scratch):
+    """Compute y of a 1x1 convolution from x and packed kernels."""
+    arguments = (x, g, groups, panels, width, blocks, y, bias, gate, shortcut, relu, scratch)
+    parallel_for(pool, chunks, _rows_chunk, arguments)
+
+
+@inlined
+def _copy_lines(x, g, image, first, lines, channel, channels, padded):
+    """Copy lines of an image with zeros around it; lines above and below the image are zeros."""
+    width = (g.w + 2 * g.pad_w) * channels
+    zero = x.dtype.type(0)
+    for line in range(lines):
+        row = first + line
+        to = line * width
+        if row < 0 or row >= g.h:
+            for k in range(width):
+                padded[_index(to + k)] = zero
+            continue
+        for k in range(g.pad_w * channels):
+            padded[_index(to + k)] = zero
+            padded[_index(to + width - 1 - k)] = zero
+        to += g.pad_w * channels
+        at = (image * g.h + row) * g.w * g.c + channel
+        if channels == g.c:
+            for k in range(g.w * channels):
+                padded[_index(to + k)] = x[_index(at + k)]
+        else:
+            for column in range(g.w):
+                for k in range(channels):
+                    padded[_index(to + column * channels + k)] = x[_index(at + column * g.c + k)]
+
+
+@kernel
+def _lines_chunk(x, g, groups, panels, width, size, y, bias, shortcut, relu, scratch, chunk, thread):
+    """Compute `size` lines of one image and one group."""
+    c, o = g.c // groups, g.o // groups
+    group = chunk % groups
+    blocks = (g.out_h + size - 1) // size
+    image, block = chunk // groups // blocks, chunk // groups % blocks
+    own = scratch[thread]
+    edge, padded = own[: g.out_w * width], own[g.out_w * width :]
+    some = min(size, g.out_h - block * size)
+    lines = (some - 1) * g.stride_h + (g.kh - 1) * g.dilation_h + 1
+    _copy_lines(x, g, image, block * size * g.stride_h - g.pad_h, lines, group * c, c, padded)
+    all_panels = (o + width - 1) // width
+    across = g.kw if g.dilation_w == 1 else 1  # taps in a run
+    runs = g.kh * g.kw // across
+    depth = across * c
+    p0 = group * all_panels * width * depth * runs
+    for i in range(some):
+        y0 = (image * g.out_h + block * size + i) * g.out_w * g.o + group * o
+        for run in range(runs):
+            p, q = run * across // g.kw, run * across % g.kw
+            line = i * g.stride_h + p * g.dilation_h
+            block_product(
+                padded, (line * (g.w + 2 * g.pad_w) + q * g.dilation_w) * c, g.stride_w * c, g.out_w, depth,
+                panels, p0 + run * depth * width, depth * runs, 0, all_panels, o, width,
+                y, y0, g.o, run > 0, edge,
+            )  # fmt: skip
+        finish_rows(y, y0, g.o, g.out_w, o, group * o, bias, bias[:0], 0, shortcut, relu)
 
 
 @compiled
+def forward_lines(pool, x, g, groups, panels, width, size, y, bias, shortcut, relu, scratch):
+    """Compute y from x and packed kernels, `size` lines at a time."""
+    chunks = g.n * groups * ((g.out_h + size - 1) // size)
+    arguments = (x, g, groups, panels, width, size, y, bias, shortcut, relu, scratch)
+    parallel_for(pool, chunks, _lines_chunk, arguments)
+
+
+@inlined
+def scatter_patches(patches, g, channel, channels, first, rows, dx):
+    """Add rows of a patch matrix to the pixels that they were gathered from."""
+    for r in range(rows):
+        window = first + r
+        i = window // g.out_w % g.out_h * g.stride_h - g.pad_h
+        j = window % g.out_w * g.stride_w - g.pad_w
+        n = window // (g.out_w * g.out_h)
+        for p in range(g.kh):
+            y = i + p * g.dilation_h
+            if y < 0 or y >= g.h:
+                continue
+            for q in range(g.kw):
+                xx = j + q * g.dilation_w
+                if 0 <= xx < g.w:
+                    at = ((n * g.h + y) * g.w + xx) * g.c + channel
+                    start = ((r * g.kh + p) * g.kw + q) * channels
+                    for k in range(channels):
+                        dx[_index(at + k)] += patches[_index(start + k)]
+
+
+@kernel
 def _backward_input_chunk(dy, g, groups, panels, width, dx, scratch, chunk, thread):
     """Compute the gradient of one image's channels of one group."""
     n, group = chunk // groups, chunk % groups
@@ -174,7 +189,7 @@ def _backward_input_chunk(dy, g, groups, panels, width, dx, scratch, chunk, thre
     c, o = g.c // groups, g.o // groups
     depth = g.kh * g.kw * c
     own = scratch[thread]
-    edge, patches = own[: 6 * width], own[6 * width :]
+    edge, patches = own[: ROW_BLOCK * width], own[ROW_BLOCK * width :]
     all_panels = (depth + width - 1) // width
     p0 = group * all_panels * width * o
     for pixel in range(n * g.h * g.w, (n + 1) * g.h * g.w):
@@ -200,25 +215,30 @@ def backward_input(pool, dy, g, groups, panels, width, dx, scratch):
     parallel_for(pool, g.n * groups, _backward_input_chunk, arguments)
 
 
-@compiled
-def _pack_panels(source, start, lds, rows, columns, width, packed):
-    """Copy a block into panels: `rows` rows of `width` columns after each other, filled up with zeros."""
+@inlined
+def _pack_panels(source, start, lds, line, line_step, rows, columns, width, packed):
+    """Copy a block into panels: `rows` rows of `width` columns after each other, filled up with zeros.
+
+    Rows come in lines of `line`, `lds` apart; lines are `line_step` apart.
+    """
     to = 0
     for left in range(0, columns, width):
         lanes = min(width, columns - left)
-        for r in range(rows):
-            at = start + r * lds + left
-            if lanes == width:
-                copy_panel_row(packed, to, source, at)
-            else:
-                for lane in range(lanes):
-                    packed[_index(to + lane)] = source[_index(at + lane)]
-                for lane in range(lanes, width):
-                    packed[_index(to + lane)] = 0
-            to += width
+        for begin in range(0, rows, line):
+            at = start + begin // line * line_step + left
+            for _ in range(min(line, rows - begin)):
+                if lanes == width:
+                    copy_panel_row(packed, to, source, at)
+                else:
+                    for lane in range(lanes):
+                        packed[_index(to + lane)] = source[_index(at + lane)]
+                    for lane in range(lanes, width):
+                        packed[_index(to + lane)] = 0
+                to += width
+                at += lds
 
 
-@compiled
+@inlined
 def _pack_strips(source, start, lds, rows, columns, packed):
     """Copy a block into strips of `ROWS` columns; the last one may have fewer."""
     to = _index(0)
@@ -236,73 +256,75 @@ def _pack_strips(source, start, lds, rows, columns, packed):
         to += _index(ROWS)
 
 
-@compiled
-def transpose_block(a, a0, lda, rows, m, b, b0, ldb, columns, width, result, r0, ldr, add, packed_a, packed_b):
-    """result[:m, :columns] (+)= a[:rows, :m]^T b[:rows, :columns]."""
-    _pack_panels(b, b0, ldb, rows, columns, width, packed_b)
-    _pack_strips(a, a0, lda, rows, m, packed_a)
-    for panel in range((columns + width - 1) // width):
-        for i in range(0, m, ROWS):
-            multiply_panel(
-                packed_a, i * rows, 1, ROWS, packed_b, panel * rows * width,
-                result, r0 + i * ldr + panel * width, ldr, min(ROWS, m - i), rows, add,
-            )  # fmt: skip
-
-
-@compiled
-def _backward_weights_chunk(x, dy, g, groups, swapped, plain, parts, width, ldr, result, scratch, chunk, thread):
-    """Sum one block of one part of one group's gradient."""
+@kernel
+def _weights_chunk(
+    x, dy, g, groups, swapped, plain, size, parts, width, ldr, result, scratch, chunk, thread
+):
+    """Sum one block of one part of one group's gradient: some rows m, some columns of one run."""
     c, o = g.c // groups, g.o // groups
-    depth = g.kh * g.kw * c
-    m, columns = (depth, o) if swapped else (o, depth)
+    across = g.kw if g.dilation_w == 1 else 1
+    runs = g.kh * g.kw // across
+    m, columns = (c, o) if swapped else (o, across * c)
     column_blocks = (columns + TRANSPOSE_COLUMNS - 1) // TRANSPOSE_COLUMNS
     row_blocks = (m + TRANSPOSE_ROWS - 1) // TRANSPOSE_ROWS
     left = chunk % column_blocks * TRANSPOSE_COLUMNS
     top = chunk // column_blocks % row_blocks * TRANSPOSE_ROWS
-    part = chunk // column_blocks // row_blocks % parts
-    group = chunk // column_blocks // row_blocks // parts
+    rest = chunk // column_blocks // row_blocks
+    run, part, group = rest % runs, rest // runs % parts, rest // runs // parts
     some_columns, some_rows = min(TRANSPOSE_COLUMNS, columns - left), min(TRANSPOSE_ROWS, m - top)
+    p, q = run * across // g.kw, run * across % g.kw
+    padded_width = (g.w + 2 * g.pad_w) * c
 
-    own = scratch[thread]
-    packed_a = own[: TRANSPOSE_DEPTH * (TRANSPOSE_ROWS + 6)]
-    packed_b = own[packed_a.size : packed_a.size + TRANSPOSE_DEPTH * (TRANSPOSE_COLUMNS + width)]
-    patches = own[packed_a.size + packed_b.size :]
-    r0 = ((part * groups + group) * m + top) * ldr + left
+    # A unit is what is summed over at a time: some rows of a 1x1 convolution, or `size` lines of an image.
+    blocks = (g.out_h + size - 1) // size
     total = g.n * g.out_h * g.out_w
-    first, last = part * total // parts, (part + 1) * total // parts
-    for start in range(first, last, TRANSPOSE_DEPTH):
-        rows = min(TRANSPOSE_DEPTH, last - start)
-        add = start > first
-        at_dy = start * g.o + group * o
-        at_x = start * g.c + group * c
-        if not plain:
-            gather_patches(x, g, group * c, c, start, rows, patches)
-            transpose_block(
-                dy, at_dy + top, g.o, rows, some_rows, patches, left, depth, some_columns, width,
-                result, r0, ldr, add, packed_a, packed_b,
-            )  # fmt: skip
-        elif swapped:
-            transpose_block(
-                x, at_x + top, g.c, rows, some_rows, dy, at_dy + left, g.o, some_columns, width,
-                result, r0, ldr, add, packed_a, packed_b,
-            )  # fmt: skip
+    units = (total + TRANSPOSE_DEPTH - 1) // TRANSPOSE_DEPTH if plain else g.n * blocks
+    deepest = TRANSPOSE_DEPTH if plain else size * g.out_w
+    own = scratch[thread]
+    packed_a = own[: deepest * (TRANSPOSE_ROWS + ROWS)]
+    packed_b = own[packed_a.size : packed_a.size + deepest * (TRANSPOSE_COLUMNS + width)]
+    padded = own[packed_a.size + packed_b.size :]
+    run_ld = ldr // runs
+    r0 = ((part * groups + group) * m + top) * ldr + run * run_ld + left
+    begin, end = part * units // parts, (part + 1) * units // parts
+    for unit in range(begin, end):
+        if plain:
+            start = unit * TRANSPOSE_DEPTH
+            rows = min(TRANSPOSE_DEPTH, total - start)
+            b, b0, ldb, line, line_step = x, start * g.c + group * c + left, g.c, rows, 0
         else:
-            transpose_block(
-                dy, at_dy + top, g.o, rows, some_rows, x, at_x + left, g.c, some_columns, width,
-                result, r0, ldr, add, packed_a, packed_b,
-            )  # fmt: skip
+            image, block = unit // blocks, unit % blocks
+            some = min(size, g.out_h - block * size)
+            top_line = block * size * g.stride_h - g.pad_h + p * g.dilation_h
+            _copy_lines(x, g, image, top_line, (some - 1) * g.stride_h + 1, group * c, c, padded)
+            start, rows = (image * g.out_h + block * size) * g.out_w, some * g.out_w
+            b, b0, ldb = padded, q * g.dilation_w * c + left, g.stride_w * c
+            line, line_step = g.out_w, g.stride_h * padded_width
+        a, a0, lda = dy, start * g.o + group * o + top, g.o
+        if swapped:
+            a, a0, lda, b, b0, ldb = x, start * g.c + group * c + top, g.c, dy, a0 - top + left, g.o
+        _pack_panels(b, b0, ldb, line, line_step, rows, some_columns, width, packed_b)
+        _pack_strips(a, a0, lda, rows, some_rows, packed_a)
+        for panel in range((some_columns + width - 1) // width):
+            for i in range(0, some_rows, ROWS):
+                multiply_panel(
+                    packed_a, i * rows, 1, ROWS, packed_b, panel * rows * width,
+                    result, r0 + i * ldr + panel * width, ldr, min(ROWS, some_rows - i), rows, unit > begin,
+                )  # fmt: skip
 
 
-@compiled
-def _collect_chunk(result, parts, groups, swapped, m, ldr, taps, c, dw, chunk, thread):
+@kernel
+def _collect_chunk(result, parts, groups, swapped, m, ldr, runs, taps, c, dw, chunk, thread):
     """Sum the parts for one output channel (or one input channel, if swapped), in the order of dw."""
     o = dw.size // (groups * taps * c)
     group, i = chunk // m, chunk % m
     step = groups * m * ldr
+    columns = taps * c // runs
     for k in range(o if swapped else taps * c):
-        total = result[chunk * ldr + k]
+        at = chunk * ldr + (k if swapped else k // columns * (ldr // runs) + k % columns)
+        total = result[at]
         for part in range(1, parts):
-            total += result[part * step + chunk * ldr + k]
+            total += result[part * step + at]
         if swapped:
             dw[(group * o + k) * c + i] = total
         else:
@@ -310,18 +332,17 @@ def _collect_chunk(result, parts, groups, swapped, m, ldr, taps, c, dw, chunk, t
 
 
 @compiled
-def backward_weights(pool, x, dy, g, groups, swapped, plain, parts, width, ldr, result, scratch, dw):
+def backward_weights(
+    pool, chunks, x, dy, g, groups, swapped, plain, size, parts, width, ldr, result, scratch, dw
+):
     """Compute dw (O, C/groups, kh, kw) from x and dy."""
     c, o = g.c // groups, g.o // groups
-    depth = g.kh * g.kw * c
-    m, columns = (depth, o) if swapped else (o, depth)
-    blocks = ((columns + TRANSPOSE_COLUMNS - 1) // TRANSPOSE_COLUMNS) * (
-        (m + TRANSPOSE_ROWS - 1) // TRANSPOSE_ROWS
-    )
+    runs = g.kh if g.dilation_w == 1 else g.kh * g.kw
     parallel_for(
-        pool, blocks * parts * groups, _backward_weights_chunk,
-        (x, dy, g, groups, swapped, plain, parts, width, ldr, result, scratch),
+        pool, chunks, _weights_chunk,
+        (x, dy, g, groups, swapped, plain, size, parts, width, ldr, result, scratch),
     )  # fmt: skip
+    m = c if swapped else o
     parallel_for(
-        pool, groups * m, _collect_chunk, (result, parts, groups, swapped, m, ldr, g.kh * g.kw, c, dw)
+        pool, groups * m, _collect_chunk, (result, parts, groups, swapped, m, ldr, runs, g.kh * g.kw, c, dw)
     )

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 
-from senumpy.engines.numba.compiler import compiled
+from senumpy.engines.numba.compiler import compiled, inlined, kernel
 from senumpy.engines.numba.threads import parallel_for
 
 _index = np.uintp
 BLOCK = 1 << 15  # numbers a chunk
 
 
-@compiled
+@inlined
 def _blocks(count):
     return (count + BLOCK - 1) // BLOCK
 
 
-@compiled
+@kernel
 def _relu_chunk(x, y, chunk, thread):
     zero = x.dtype.type(0)
     for k in range(chunk * BLOCK, min(x.size, (chunk + 1) * BLOCK)):
@@ -30,7 +30,7 @@ def relu(pool, x, y):
     parallel_for(pool, _blocks(x.size), _relu_chunk, (x, y))
 
 
-@compiled
+@kernel
 def _relu_back_chunk(dy, y, dx, chunk, thread):
     zero = dy.dtype.type(0)
     for k in range(chunk * BLOCK, min(dy.size, (chunk + 1) * BLOCK)):
@@ -43,7 +43,7 @@ def relu_back(pool, dy, y, dx):
     parallel_for(pool, _blocks(dy.size), _relu_back_chunk, (dy, y, dx))
 
 
-@compiled
+@kernel
 def _add_chunk(a, b, y, chunk, thread):
     for k in range(chunk * BLOCK, min(a.size, (chunk + 1) * BLOCK)):
         y[_index(k)] = a[_index(k)] + b[_index(k)]
@@ -55,7 +55,7 @@ def add(pool, a, b, y):
     parallel_for(pool, _blocks(a.size), _add_chunk, (a, b, y))
 
 
-@compiled
+@kernel
 def _copy_chunk(a, y, chunk, thread):
     for k in range(chunk * BLOCK, min(a.size, (chunk + 1) * BLOCK)):
         y[_index(k)] = a[_index(k)]
@@ -67,7 +67,7 @@ def copy(pool, a, y):
     parallel_for(pool, _blocks(a.size), _copy_chunk, (a, y))
 
 
-@compiled
+@kernel
 def _sgd_chunk(value, gradient, velocity, lr, momentum, nesterov, decay, chunk, thread):
     of = value.dtype.type
     lr, momentum, decay = of(lr), of(momentum), of(decay)
@@ -86,7 +86,7 @@ def sgd(pool, value, gradient, velocity, lr, momentum, nesterov, decay):
     parallel_for(pool, _blocks(value.size), _sgd_chunk, arguments)
 
 
-@compiled
+@kernel
 def _scale_chunk(u, s, rows, c, y, chunk, thread):
     for r in range(chunk * rows, (chunk + 1) * rows):
         for k in range(c):
@@ -99,7 +99,7 @@ def scale(pool, u, s, images, rows, c, y):
     parallel_for(pool, images, _scale_chunk, (u, s, rows, c, y))
 
 
-@compiled
+@kernel
 def _scale_sums_chunk(dy, u, rows, c, ds, chunk, thread):
     for k in range(c):
         ds[_index(chunk * c + k)] = 0
@@ -114,7 +114,7 @@ def scale_sums(pool, dy, u, images, rows, c, ds):
     parallel_for(pool, images, _scale_sums_chunk, (dy, u, rows, c, ds))
 
 
-@compiled
+@kernel
 def _spread_chunk(v, rows, c, factor, y, chunk, thread):
     for r in range(chunk * rows, (chunk + 1) * rows):
         for k in range(c):

@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from senumpy.engines.numba.compiler import compiled
+from senumpy.engines.numba.compiler import compiled, kernel
 from senumpy.engines.numba.threads import parallel_for
 
 _index = np.uintp
@@ -18,7 +18,7 @@ GATES = {"sigmoid": 0, "tanh": 1, "relu": 2}
 _BLOCK = 32  # rows of a matrix a chunk
 
 
-@compiled
+@kernel
 def _dot(a, a0, b, b0, count):
     total = a[_index(a0)] * b[_index(b0)]
     for k in range(1, count):
@@ -26,7 +26,7 @@ def _dot(a, a0, b, b0, count):
     return total
 
 
-@compiled
+@kernel
 def _hidden_chunk(z, images, c, w, b, h, result, chunk, thread):
     for j in range(chunk * _BLOCK, min(h, (chunk + 1) * _BLOCK)):
         for n in range(images):
@@ -36,7 +36,7 @@ def _hidden_chunk(z, images, c, w, b, h, result, chunk, thread):
             result[n * h + j] = z.dtype.type(0) if value <= 0 else value
 
 
-@compiled
+@kernel
 def _gate_chunk(hidden, images, h, w, b, c, gate, result, chunk, thread):
     for k in range(chunk * _BLOCK, min(c, (chunk + 1) * _BLOCK)):
         for n in range(images):

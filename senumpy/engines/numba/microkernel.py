@@ -21,7 +21,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from senumpy.engines.numba.compiler import compiled
+from senumpy.engines.numba.compiler import kernel
 
 PANEL_BYTES = 64
 ROWS = 6  # of the largest tile
@@ -134,7 +134,7 @@ def copy_panel_row(typingctx: Any, b: Any, b0: Any, a: Any, a0: Any) -> Any:
 _tile_6, _tile_4, _tile_2, _tile_1 = (_make_tile(rows) for rows in (6, 4, 2, 1))
 
 
-@compiled
+@kernel
 def multiply_panel(a, a0, row, column, b, b0, c, c0, ldc, rows, depth, add):  # type: ignore[no-untyped-def]
     """c[:rows, one panel] (+)= a[:rows, :depth] b[:depth, one panel].
 

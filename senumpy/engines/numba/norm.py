@@ -21,6 +21,9 @@ from senumpy.engines.numba.geometry import Array, as_image
 from senumpy.engines.numba.runtime import NOTHING, Runtime
 
 
+_WIDEST = 256  # numbers in a wide row
+
+
 class Norm(NamedTuple):
     """A normalised activation: what both passes and the gradient need."""
 
@@ -40,18 +43,46 @@ class Norm(NamedTuple):
         n, c, h, w = self.shape
         return n, h * w, c
 
+    @property
+    def wide(self) -> int:
+        """How many pixels the passes take as one row: few channels make short loops, and these are slow."""
+        return _wide(self.shape)
+
+    def widen(self, vector: Array) -> Array:
+        """Return a (C,) or (N, C) vector repeated for all pixels of a wide row, flat."""
+        return np.tile(vector, self.wide).reshape(-1)
+
+    @property
+    def wide_sizes(self) -> tuple[int, int, int]:
+        """Images, wide rows of each, numbers of a wide row."""
+        n, rows, c = self.sizes
+        return n, rows // self.wide, c * self.wide
+
+    def vectors(self) -> tuple[Array, Array, Array]:
+        """Return mean, scale and bias for wide rows."""
+        return self.widen(self.mean), self.widen(self.scale), self.widen(self.bias)
+
+
+def _wide(shape: tuple[int, int, int, int]) -> int:
+    _, c, h, w = shape
+    wide = 1
+    while 2 * wide * c <= _WIDEST and h * w % (2 * wide) == 0:
+        wide *= 2
+    return wide
+
 
 def normalise(
     runtime: Runtime, x: Array, shape: tuple[int, int, int, int], gamma: Array, beta: Array, eps: float
 ) -> Norm:
     """Take the statistics of the batch; x is rows of an activation of this shape."""
     n, c, h, w = shape
-    rows = h * w
-    blocks = n * -(-rows // passes.BLOCK_ROWS)
-    mean, deviation = np.empty(blocks * c, x.dtype), np.empty(blocks * c, x.dtype)
-    runtime.run(passes.statistics, x, n, rows, c, mean, deviation)
+    wide = _wide(shape)
+    rows = h * w // wide
+    size = n * -(-rows // passes.BLOCK_ROWS) * wide * c
+    mean, deviation = np.empty(size, x.dtype), np.empty(size, x.dtype)
+    runtime.run(passes.statistics, x, n, rows, wide * c, mean, deviation)
     image_mean, total_mean, var = np.empty((n, c)), np.empty(c), np.empty(c)
-    passes.combine(mean, deviation, n, rows, c, image_mean, total_mean, var)
+    passes.combine(mean, deviation, n, rows, c, wide, image_mean, total_mean, var)
     rstd = 1.0 / np.sqrt(var + eps)
     dtype = x.dtype
     return Norm(
@@ -76,7 +107,7 @@ def transform(runtime: Runtime, norm: Norm, *, relu: bool) -> Array:
     y = runtime.empty(norm.x.size, norm.x.dtype)
     nothing = NOTHING[norm.x.dtype]
     runtime.run(
-        passes.transform, norm.x, *norm.sizes, norm.mean, norm.scale, norm.bias, 0, nothing, relu, y
+        passes.transform, norm.x, *norm.wide_sizes, *norm.vectors(), 0, nothing, relu, y
     )
     return y
 
@@ -85,11 +116,11 @@ def sums(
     runtime: Runtime, dy: Array, norm: Norm, gate: int, y: Array | None = None
 ) -> tuple[Array, Array]:
     """Return the sums over each image of g and g xhat, (N, C) in float64."""
-    n, rows, c = norm.sizes
-    blocks = -(-rows // passes.BLOCK_ROWS)
-    g0, g1 = np.empty((n, blocks, c), norm.x.dtype), np.empty((n, blocks, c), norm.x.dtype)
+    n, rows, c = norm.wide_sizes
+    shape = n, -(-rows // passes.BLOCK_ROWS) * norm.wide, norm.shape[1]
+    g0, g1 = np.empty(shape, norm.x.dtype), np.empty(shape, norm.x.dtype)
     runtime.run(
-        passes.reduce, dy, norm.x, n, rows, c, norm.mean, norm.scale, norm.bias, gate,
+        passes.reduce, dy, norm.x, n, rows, c, *norm.vectors(), gate,
         NOTHING[norm.x.dtype] if y is None else y, g0.reshape(-1), g1.reshape(-1),
     )  # fmt: skip
     return g0.sum(axis=1, dtype=np.float64), g1.sum(axis=1, dtype=np.float64) * norm.rstd
@@ -141,10 +172,11 @@ def pass_back(
     slope = (-a * norm.rstd * dgamma / m).astype(dtype) if batch else nothing
     dx = runtime.empty(norm.x.size, dtype)
     dshortcut = runtime.empty(norm.x.size, dtype) if gate == passes.RELU_BY_RESULT else nothing
+    step = 0 if factor is None else norm.wide_sizes[2]
     runtime.run(
-        passes.gradient, dy, norm.x, n, rows, c, norm.mean, norm.scale, norm.bias, gate,
-        nothing if y is None else y, weight.reshape(-1), shift.reshape(-1), 0 if factor is None else c,
-        slope, dx, dshortcut,
+        passes.gradient, dy, norm.x, *norm.wide_sizes, *norm.vectors(), gate,
+        nothing if y is None else y, norm.widen(weight), norm.widen(shift), step,
+        norm.widen(slope), dx, dshortcut,
     )  # fmt: skip
     return dx, dshortcut
 

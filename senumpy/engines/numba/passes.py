@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from senumpy.engines.numba.compiler import compiled
+from senumpy.engines.numba.compiler import compiled, inlined, kernel
 from senumpy.engines.numba.threads import parallel_for
 
 _index = np.uintp
@@ -21,7 +21,7 @@ BLOCK_ROWS = 256
 NO_RELU, RELU, RELU_BY_RESULT = 0, 1, 2
 
 
-@compiled
+@inlined
 def _block(chunk, rows):
     """Return image, first row and count of rows of a chunk."""
     blocks = (rows + BLOCK_ROWS - 1) // BLOCK_ROWS
@@ -29,7 +29,7 @@ def _block(chunk, rows):
     return image, image * rows + first, min(BLOCK_ROWS, rows - first)
 
 
-@compiled
+@kernel
 def _statistics_chunk(x, rows, c, mean, deviation, chunk, thread):
     _, first, count = _block(chunk, rows)
     to = chunk * c
@@ -56,7 +56,7 @@ def statistics(pool, x, images, rows, c, mean, deviation):
     parallel_for(pool, images * blocks, _statistics_chunk, (x, rows, c, mean, deviation))
 
 
-@compiled
+@kernel
 def _means_chunk(x, rows, c, mean, chunk, thread):
     to = chunk * c
     for k in range(c):
@@ -75,8 +75,11 @@ def means(pool, x, images, rows, c, mean):
 
 
 @compiled
-def combine(mean, deviation, images, rows, c, image_mean, total_mean, total_var):
-    """From the blocks' statistics compute those of images and of the batch (Chan et al. 1979), in float64."""
+def combine(mean, deviation, images, rows, c, wide, image_mean, total_mean, total_var):
+    """From the blocks' statistics compute those of images and of the batch (Chan et al. 1979), in float64.
+
+    `rows` are wide: each holds `wide` pixels, and each of these has statistics of its own in a block.
+    """
     blocks = (rows + BLOCK_ROWS - 1) // BLOCK_ROWS
     for k in range(c):
         total_mean[k] = 0
@@ -85,24 +88,26 @@ def combine(mean, deviation, images, rows, c, image_mean, total_mean, total_var)
         for k in range(c):
             image_mean[image, k] = 0
         for block in range(blocks):
-            count = min(BLOCK_ROWS, rows - block * BLOCK_ROWS)
-            at = (image * blocks + block) * c
-            for k in range(c):
-                image_mean[image, k] += mean[at + k] * (count / rows)
+            share = min(BLOCK_ROWS, rows - block * BLOCK_ROWS) / (rows * wide)
+            for pixel in range(wide):
+                at = ((image * blocks + block) * wide + pixel) * c
+                for k in range(c):
+                    image_mean[image, k] += mean[_index(at + k)] * share
         for k in range(c):
             total_mean[k] += image_mean[image, k] / images
     for image in range(images):
         for block in range(blocks):
             count = min(BLOCK_ROWS, rows - block * BLOCK_ROWS)
-            at = (image * blocks + block) * c
-            for k in range(c):
-                off = mean[at + k] - total_mean[k]
-                total_var[k] += deviation[at + k] + count * (off * off)
+            for pixel in range(wide):
+                at = ((image * blocks + block) * wide + pixel) * c
+                for k in range(c):
+                    off = mean[_index(at + k)] - total_mean[k]
+                    total_var[k] += deviation[_index(at + k)] + count * (off * off)
     for k in range(c):
-        total_var[k] /= images * rows
+        total_var[k] /= images * rows * wide
 
 
-@compiled
+@kernel
 def _transform_chunk(x, rows, c, mean, scale, bias, step, shortcut, relu, y, chunk, thread):
     zero = x.dtype.type(0)
     image, first, count = _block(chunk, rows)
@@ -133,7 +138,7 @@ def transform(pool, x, images, rows, c, mean, scale, bias, step, shortcut, relu,
     parallel_for(pool, images * blocks, _transform_chunk, arguments)
 
 
-@compiled
+@kernel
 def _reduce_chunk(dy, x, rows, c, mean, scale, bias, gate, y, g0, g1, chunk, thread):
     zero = x.dtype.type(0)
     _, first, count = _block(chunk, rows)
@@ -171,7 +176,7 @@ def reduce(pool, dy, x, images, rows, c, mean, scale, bias, gate, y, g0, g1):
     parallel_for(pool, images * blocks, _reduce_chunk, arguments)
 
 
-@compiled
+@kernel
 def _gradient_chunk(
     dy, x, rows, c, mean, scale, bias, gate, y, factor, shift, step, slope, dx, dshortcut, chunk, thread
 ):

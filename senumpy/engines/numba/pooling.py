@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 
-from senumpy.engines.numba.compiler import compiled
+from senumpy.engines.numba.compiler import compiled, kernel
 from senumpy.engines.numba.threads import parallel_for
 
 _index = np.uintp
 
 
-@compiled
+@kernel
 def _max_chunk(x, g, y, winner, chunk, thread):
     """Compute one line of maxima, and which tap each came from."""
     n, i = chunk // g.out_h, chunk % g.out_h
     for j in range(g.out_w):
         to = (chunk * g.out_w + j) * g.c
         first = True
+        number = winner.dtype.type
         for p in range(g.kh):
             row = i * g.stride_h + p - g.pad_h
             if row < 0 or row >= g.h:
@@ -26,7 +27,7 @@ def _max_chunk(x, g, y, winner, chunk, thread):
                 if column < 0 or column >= g.w:
                     continue
                 at = ((n * g.h + row) * g.w + column) * g.c
-                tap = p * g.kw + q
+                tap = number(p * g.kw + q)
                 if first:
                     for k in range(g.c):
                         y[_index(to + k)] = x[_index(at + k)]
@@ -47,7 +48,7 @@ def max_forward(pool, x, g, y, winner):
     parallel_for(pool, g.n * g.out_h, _max_chunk, (x, g, y, winner))
 
 
-@compiled
+@kernel
 def _max_back_chunk(dy, winner, g, dx, chunk, thread):
     """Collect the gradient of one line of x from all windows that it takes part in."""
     n, row = chunk // g.h, chunk % g.h
@@ -64,7 +65,7 @@ def _max_back_chunk(dy, winner, g, dx, chunk, thread):
                 if j < 0 or j % g.stride_w or j // g.stride_w >= g.out_w:
                     continue
                 at = ((n * g.out_h + i // g.stride_h) * g.out_w + j // g.stride_w) * g.c
-                tap = p * g.kw + q
+                tap = winner.dtype.type(p * g.kw + q)
                 for k in range(g.c):
                     dx[_index(to + k)] += dy[_index(at + k)] if winner[_index(at + k)] == tap else dy.dtype.type(0)
 
@@ -75,7 +76,7 @@ def max_backward(pool, dy, winner, g, dx):
     parallel_for(pool, g.n * g.h, _max_back_chunk, (dy, winner, g, dx))
 
 
-@compiled
+@kernel
 def _avg_chunk(x, g, include_pad, y, counts, chunk, thread):
     """Compute one line of means, and what each was divided by (of the first image: all are alike)."""
     n, i = chunk // g.out_h, chunk % g.out_h
@@ -111,7 +112,7 @@ def avg_forward(pool, x, g, include_pad, y, counts):
     parallel_for(pool, g.n * g.out_h, _avg_chunk, (x, g, include_pad, y, counts))
 
 
-@compiled
+@kernel
 def _avg_back_chunk(dy, counts, g, dx, chunk, thread):
     """Collect the gradient of one line of x."""
     n, row = chunk // g.h, chunk % g.h

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from senumpy.engines.numba.compiler import compiled
+from senumpy.engines.numba.compiler import compiled, inlined, kernel
 from senumpy.engines.numba.microkernel import multiply_panel
 from senumpy.engines.numba.threads import parallel_for
 
@@ -25,7 +25,7 @@ _TRANSPOSE_COLUMNS = 256
 _index = np.uintp  # an unsigned index needs no check for "from the end": such loops vectorise
 
 
-@compiled
+@kernel
 def _pack_chunk(source, outer, inner, s_outer, s_inner, columns, s_column, width, panels, chunk, thread):
     """Pack one panel of the matrix whose row (o, i) and column n lie at o s_outer + i s_inner + n s_column."""
     first = chunk * width
@@ -50,26 +50,26 @@ def pack(pool, source, outer, inner, s_outer, s_inner, columns, s_column, width,
     )  # fmt: skip
 
 
-@compiled
+@inlined
 def block_product(
     a, a0, lda, rows, depth, panels, p0, panel_depth, first, last, columns, width, y, y0, ldy, add, edge
 ):
     """y[:rows, columns of the panels first to last] (+)= a[:rows, :depth] w[:depth].
 
     `panel_depth` is the full depth of the packed w, of which this product may use a part; `edge` is scratch
-    for the last panel where it is not full.
+    of (rows, width) for the last panel where it is not full.
     """
     for panel in range(first, last):
         left = panel * width
-        b0 = p0 + panel * panel_depth * width
-        if left + width <= columns:
-            multiply_panel(a, a0, lda, 1, panels, b0, y, y0 + left, ldy, rows, depth, add)
-        else:
-            for i in range(0, rows, 6):
-                some = min(6, rows - i)
-                multiply_panel(a, a0 + i * lda, lda, 1, panels, b0, edge, 0, width, some, depth, False)
-                for r in range(some):
-                    for lane in range(columns - left):
-                        at = _index(y0 + (i + r) * ldy + left + lane)
-                        value = edge[_index(r * width + lane)]
-                        y[at] = y[at] + value if add else value
+        lanes = min(width, columns - left)
+        c, c0, ldc = y, y0 + left, ldy
+        if lanes < width:
+            c, c0, ldc = edge, 0, width
+        at = p0 + panel * panel_depth * width
+        multiply_panel(a, a0, lda, 1, panels, at, c, c0, ldc, rows, depth, add and lanes == width)
+        if lanes < width:
+            for r in range(rows):
+                for lane in range(lanes):
+                    to = _index(y0 + r * ldy + left + lane)
+                    value = edge[_index(r * width + lane)]
+                    y[to] = y[to] + value if add else value

@@ -65,8 +65,9 @@ def forward(
         image_mean = norm.image_mean if norm.image_mean.size else image_means(runtime, norm.x, n, rows, c)
         xhat_mean = (image_mean - norm.mean) * norm.rstd
         excited = excitation(runtime, (xhat_mean * norm.gamma + norm.bias).astype(dtype), *se, gate)
-        scale, bias, step = (excited.s * norm.scale).reshape(-1), (excited.s * norm.bias).reshape(-1), c
-    runtime.run(passes.transform, norm.x, n, rows, c, norm.mean, scale, bias, step, shortcut, True, y)
+        scale, bias, step = excited.s * norm.scale, excited.s * norm.bias, c * norm.wide
+    vectors = norm.widen(norm.mean), norm.widen(scale), norm.widen(bias)
+    runtime.run(passes.transform, norm.x, *norm.wide_sizes, *vectors, step, shortcut, True, y)
     return y, TailCache(norm, image_mean, excited, y)
 
 

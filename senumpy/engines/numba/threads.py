@@ -24,7 +24,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from senumpy.engines.numba.compiler import compiled
+from senumpy.engines.numba.compiler import compiled, kernel
 from senumpy.errors import InputError
 
 MOST_THREADS = 64
@@ -113,7 +113,7 @@ def _call_task(typingctx: Any, function: Any, arguments: Any, chunk: Any, thread
     return types.void(types.intp, types.intp, types.intp, types.intp), codegen
 
 
-@compiled
+@kernel
 def _take_chunks(state, task, thread):  # type: ignore[no-untyped-def]
     """Run chunks of the task with this number until none is left."""
     while True:
@@ -127,7 +127,7 @@ def _take_chunks(state, task, thread):  # type: ignore[no-untyped-def]
             _add(state, _DONE)
 
 
-@compiled
+@kernel
 def _run_task(state, chunks, function, arguments):  # type: ignore[no-untyped-def]
     """Post a task, help with it, and return when it is done."""
     if state == 0 or chunks == 1:

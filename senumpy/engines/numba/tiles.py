@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from senumpy.engines.numba.compiler import compiled
+from senumpy.engines.numba.compiler import kernel
 
 _index = np.uintp
 # An int times a float32 is a float64 in compiled code. So every constant below takes the dtype of its array.
@@ -37,11 +37,19 @@ class Tiles(NamedTuple):
     pad_w: int
 
 
-@compiled
+@kernel
 def _input_line(a, a0, step_a, b, b0, step_b, channels):
     """b = B^T a, six numbers to six."""
-    a1, a2, a3, a4, a5 = a0 + step_a, a0 + 2 * step_a, a0 + 3 * step_a, a0 + 4 * step_a, a0 + 5 * step_a
-    b1, b2, b3, b4, b5 = b0 + step_b, b0 + 2 * step_b, b0 + 3 * step_b, b0 + 4 * step_b, b0 + 5 * step_b
+    a1 = a0 + step_a
+    a2 = a1 + step_a
+    a3 = a2 + step_a
+    a4 = a3 + step_a
+    a5 = a4 + step_a
+    b1 = b0 + step_b
+    b2 = b1 + step_b
+    b3 = b2 + step_b
+    b4 = b3 + step_b
+    b5 = b4 + step_b
     two, four, five = a.dtype.type(2), a.dtype.type(4), a.dtype.type(5)
     for channel in range(channels):
         k = _index(channel)
@@ -56,11 +64,17 @@ def _input_line(a, a0, step_a, b, b0, step_b, channels):
         b[b5 + k] = four * x1 - five * x3 + x5
 
 
-@compiled
+@kernel
 def _output_line(a, a0, step_a, b, b0, step_b, channels):
     """b = A^T a, six numbers to four."""
-    a1, a2, a3, a4, a5 = a0 + step_a, a0 + 2 * step_a, a0 + 3 * step_a, a0 + 4 * step_a, a0 + 5 * step_a
-    b1, b2, b3 = b0 + step_b, b0 + 2 * step_b, b0 + 3 * step_b
+    a1 = a0 + step_a
+    a2 = a1 + step_a
+    a3 = a2 + step_a
+    a4 = a3 + step_a
+    a5 = a4 + step_a
+    b1 = b0 + step_b
+    b2 = b1 + step_b
+    b3 = b2 + step_b
     two, four, eight = a.dtype.type(2), a.dtype.type(4), a.dtype.type(8)
     for channel in range(channels):
         k = _index(channel)
@@ -72,11 +86,17 @@ def _output_line(a, a0, step_a, b, b0, step_b, channels):
         b[b3 + k] = minus + eight * minus2 + a[a5 + k]
 
 
-@compiled
+@kernel
 def _gradient_line(a, a0, step_a, b, b0, step_b, channels):
     """b = A a, four numbers to six."""
-    a1, a2, a3 = a0 + step_a, a0 + 2 * step_a, a0 + 3 * step_a
-    b1, b2, b3, b4, b5 = b0 + step_b, b0 + 2 * step_b, b0 + 3 * step_b, b0 + 4 * step_b, b0 + 5 * step_b
+    a1 = a0 + step_a
+    a2 = a1 + step_a
+    a3 = a2 + step_a
+    b1 = b0 + step_b
+    b2 = b1 + step_b
+    b3 = b2 + step_b
+    b4 = b3 + step_b
+    b5 = b4 + step_b
     two, four, eight = a.dtype.type(2), a.dtype.type(4), a.dtype.type(8)
     for channel in range(channels):
         k = _index(channel)
@@ -91,7 +111,7 @@ def _gradient_line(a, a0, step_a, b, b0, step_b, channels):
         b[b5 + k] = x3
 
 
-@compiled
+@kernel
 def _cut(x, t, image, top, left, size, channel, channels, tile):
     """Copy a tile that hangs over the edge; zeros outside."""
     to = 0
@@ -104,7 +124,7 @@ def _cut(x, t, image, top, left, size, channel, channels, tile):
             to += channels
 
 
-@compiled
+@kernel
 def input_tiles(x, t, first, count, v, place, stride, block, scratch):
     """v = B^T d B of `count` tiles from number `first` on, put into v from tile `place` on.
 
@@ -138,7 +158,7 @@ def input_tiles(x, t, first, count, v, place, stride, block, scratch):
                 )  # fmt: skip
 
 
-@compiled
+@kernel
 def gradient_tiles(dy, t, first, count, z, place, stride, block, scratch):
     """z = A dy A^T of some tiles of 4x4, laid out as by `input_tiles`."""
     half = scratch[POINTS * min(block, t.c) :]
@@ -169,7 +189,7 @@ def gradient_tiles(dy, t, first, count, z, place, stride, block, scratch):
                 )  # fmt: skip
 
 
-@compiled
+@kernel
 def output_tiles(m, place, stride, t, first, count, y, scratch):
     """y = A^T m A of some tiles; m is 36 matrices of `stride` tiles by t.c channels."""
     half = scratch[4 * t.c :]

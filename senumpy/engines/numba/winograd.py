@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from senumpy.engines.numba.compiler import compiled
+from senumpy.engines.numba.compiler import compiled, kernel
 from senumpy.engines.numba.direct import finish_rows
 from senumpy.engines.numba.microkernel import multiply_panel
 from senumpy.engines.numba.threads import parallel_for
@@ -28,13 +28,19 @@ TILE_BLOCK = 48  # tiles that a fused block works on; a multiple of the six rows
 PHASE_TILES = 96
 GRADIENT_DEPTH = 128
 _SLICE = 16  # kernels that are read or written together
+KERNEL_SCRATCH = (9 + POINTS) * _SLICE + 18  # panels that the transform of kernels needs
 
 
-@compiled
+@kernel
 def _kernel_line(a, a0, step_a, b, b0, step_b, width):
     """b = G a: three numbers to six, for a panel of channels."""
-    a1, a2 = a0 + step_a, a0 + 2 * step_a
-    b1, b2, b3, b4, b5 = b0 + step_b, b0 + 2 * step_b, b0 + 3 * step_b, b0 + 4 * step_b, b0 + 5 * step_b
+    a1 = a0 + step_a
+    a2 = a1 + step_a
+    b1 = b0 + step_b
+    b2 = b1 + step_b
+    b3 = b2 + step_b
+    b4 = b3 + step_b
+    b5 = b4 + step_b
     quarter, sixth = a.dtype.type(1 / 4), a.dtype.type(1 / 6)
     twelfth, twenty_fourth = a.dtype.type(1 / 12), a.dtype.type(1 / 24)
     for lane in range(width):
@@ -50,11 +56,16 @@ def _kernel_line(a, a0, step_a, b, b0, step_b, width):
         b[b5 + k] = x2
 
 
-@compiled
+@kernel
 def _kernel_line_back(a, a0, step_a, b, b0, step_b, width):
     """b = G^T a: six numbers to three, for a panel of channels."""
-    a1, a2, a3, a4, a5 = a0 + step_a, a0 + 2 * step_a, a0 + 3 * step_a, a0 + 4 * step_a, a0 + 5 * step_a
-    b1, b2 = b0 + step_b, b0 + 2 * step_b
+    a1 = a0 + step_a
+    a2 = a1 + step_a
+    a3 = a2 + step_a
+    a4 = a3 + step_a
+    a5 = a4 + step_a
+    b1 = b0 + step_b
+    b2 = b1 + step_b
     quarter, sixth, four = a.dtype.type(1 / 4), a.dtype.type(1 / 6), a.dtype.type(4)
     twelfth, twenty_fourth = a.dtype.type(1 / 12), a.dtype.type(1 / 24)
     for lane in range(width):
@@ -66,12 +77,13 @@ def _kernel_line_back(a, a0, step_a, b, b0, step_b, width):
         b[b2 + k] = a[a5 + k] - plus + four * plus2
 
 
-@compiled
-def _kernels_chunk(w, depth, columns, s_depth, s_column, turned, width, u, chunk, thread):
+@kernel
+def _kernels_chunk(w, depth, columns, s_depth, s_column, turned, width, u, scratch, chunk, thread):
     """Transform and pack the kernels of one panel of columns: u is (36, panels, depth, width)."""
-    taps = np.empty(_SLICE * 9 * width, w.dtype)
-    half = np.empty(18 * width, w.dtype)
-    done = np.empty(POINTS * _SLICE * width, w.dtype)  # (36, slice, width)
+    own = scratch[thread]
+    taps = own[: _SLICE * 9 * width]
+    half = own[taps.size : taps.size + 18 * width]
+    done = own[taps.size + half.size :]  # (36, slice, width)
     panels = columns // width
     for first in range(0, depth, _SLICE):
         some = min(_SLICE, depth - first)
@@ -101,13 +113,13 @@ def _kernels_chunk(w, depth, columns, s_depth, s_column, turned, width, u, chunk
 
 
 @compiled
-def transform_kernels(pool, w, depth, columns, s_depth, s_column, turned, width, u):
+def transform_kernels(pool, w, depth, columns, s_depth, s_column, turned, width, u, scratch):
     """u = G w G^T, packed for products over `depth` channels."""
-    arguments = (w, depth, columns, s_depth, s_column, turned, width, u)
+    arguments = (w, depth, columns, s_depth, s_column, turned, width, u, scratch)
     parallel_for(pool, columns // width, _kernels_chunk, arguments)
 
 
-@compiled
+@kernel
 def _products(v, stride, depth, u, u_at, m, m_at, first, count, columns, width):
     """m = v u for one of the 36 points and `count` tiles from `first` on; v begins with the point."""
     for channel in range(0, depth, CHANNEL_BLOCK):
@@ -120,7 +132,7 @@ def _products(v, stride, depth, u, u_at, m, m_at, first, count, columns, width):
             )  # fmt: skip
 
 
-@compiled
+@kernel
 def _finish_tiles(y, t, first, count, bias, relu):
     """Add the bias and apply ReLU to some tiles of the result."""
     for tile in range(first, first + count):
@@ -133,7 +145,7 @@ def _finish_tiles(y, t, first, count, bias, relu):
             finish_rows(y, at, t.c, min(4, t.w - left), t.c, 0, bias, none, 0, none, relu)
 
 
-@compiled
+@kernel
 def _fused_chunk(x, t, u, width, y, t_out, tiles, bias, relu, scratch, chunk, thread):
     """Do everything for one block of tiles."""
     own = scratch[thread]
@@ -160,19 +172,19 @@ def fused(pool, x, t, u, width, y, t_out, tiles, bias, relu, scratch):
     parallel_for(pool, (tiles + TILE_BLOCK - 1) // TILE_BLOCK, _fused_chunk, arguments)
 
 
-@compiled
+@kernel
 def _input_chunk(x, t, tiles, size, block, v, scratch, chunk, thread):
     first = chunk * size
     input_tiles(x, t, first, min(size, tiles - first), v, first, tiles, block, scratch[thread])
 
 
-@compiled
+@kernel
 def _gradient_chunk(dy, t, tiles, size, block, z, scratch, chunk, thread):
     first = chunk * size
     gradient_tiles(dy, t, first, min(size, tiles - first), z, first, tiles, block, scratch[thread])
 
 
-@compiled
+@kernel
 def _output_chunk(m, t, tiles, size, y, bias, relu, scratch, chunk, thread):
     first = chunk * size
     count = min(size, tiles - first)
@@ -181,7 +193,7 @@ def _output_chunk(m, t, tiles, size, y, bias, relu, scratch, chunk, thread):
         _finish_tiles(y, t, first, count, bias, relu)
 
 
-@compiled
+@kernel
 def _phase_products_chunk(v, tiles, depth, u, m, columns, width, chunk, thread):
     """Multiply at one point."""
     point = chunk
@@ -201,7 +213,7 @@ def in_phases(pool, x, t, u, width, y, t_out, tiles, size, bias, relu, v, m, scr
     parallel_for(pool, pieces, _output_chunk, (m, t_out, tiles, size, y, bias, relu, scratch))
 
 
-@compiled
+@kernel
 def _gradient_products(v, z, point, place, count, stride, c, o, block, width, sums, s0, add):
     """Add v^T z for one point, one block of channels from `block` on, and some tiles."""
     some = min(GRADIENT_BLOCK, c - block)
@@ -213,7 +225,7 @@ def _gradient_products(v, z, point, place, count, stride, c, o, block, width, su
         )  # fmt: skip
 
 
-@compiled
+@kernel
 def _weights_fused_chunk(x, t, dy, t_out, tiles, width, parts, sums, scratch, chunk, thread):
     """Sum the gradient over a part of the tiles."""
     own = scratch[thread]
@@ -233,7 +245,7 @@ def _weights_fused_chunk(x, t, dy, t_out, tiles, width, parts, sums, scratch, ch
                 )  # fmt: skip
 
 
-@compiled
+@kernel
 def _weights_phase_chunk(v, z, tiles, c, o, width, sums, chunk, thread):
     """Sum the gradient at one point, for one block of channels."""
     blocks = (c + GRADIENT_BLOCK - 1) // GRADIENT_BLOCK
@@ -243,11 +255,11 @@ def _weights_phase_chunk(v, z, tiles, c, o, width, sums, chunk, thread):
         _gradient_products(v, z, point, first, count, tiles, c, o, block, width, sums, 0, first > 0)
 
 
-@compiled
-def _weights_back_chunk(sums, parts, c, o, width, dw, chunk, thread):
+@kernel
+def _weights_back_chunk(sums, parts, c, o, width, dw, scratch, chunk, thread):
     """dw = G^T (sum of the parts) G for some input channels."""
-    half = np.empty(18 * width, sums.dtype)
-    done = np.empty(9 * _SLICE * width, sums.dtype)
+    half = scratch[thread, : 18 * width]
+    done = scratch[thread, half.size :]
     first = chunk * _SLICE
     some = min(_SLICE, c - first)
     matrix = c * o
@@ -280,7 +292,7 @@ def weights_fused(pool, x, t, dy, t_out, tiles, width, parts, sums, scratch, dw)
     """Compute the gradient of the kernels; each part of the tiles goes through all steps on one core."""
     arguments = (x, t, dy, t_out, tiles, width, parts, sums, scratch)
     parallel_for(pool, parts, _weights_fused_chunk, arguments)
-    parallel_for(pool, (t.c + _SLICE - 1) // _SLICE, _weights_back_chunk, (sums, parts, t.c, t_out.c, width, dw))
+    parallel_for(pool, (t.c + _SLICE - 1) // _SLICE, _weights_back_chunk, (sums, parts, t.c, t_out.c, width, dw, scratch))
 
 
 @compiled
@@ -291,4 +303,4 @@ def weights_in_phases(pool, x, t, dy, t_out, tiles, size, width, v, z, sums, scr
     parallel_for(pool, pieces, _gradient_chunk, (dy, t_out, tiles, size, width, z, scratch))
     blocks = (t.c + GRADIENT_BLOCK - 1) // GRADIENT_BLOCK
     parallel_for(pool, POINTS * blocks, _weights_phase_chunk, (v, z, tiles, t.c, t_out.c, width, sums))
-    parallel_for(pool, (t.c + _SLICE - 1) // _SLICE, _weights_back_chunk, (sums, 1, t.c, t_out.c, width, dw))
+    parallel_for(pool, (t.c + _SLICE - 1) // _SLICE, _weights_back_chunk, (sums, 1, t.c, t_out.c, width, dw, scratch))
