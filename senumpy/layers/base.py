@@ -57,6 +57,8 @@ class Layer:
         Whether `forward` keeps what `backward` needs.
     accumulating : bool
         Whether `backward` adds to gradients instead of replacing them.
+    releasing : bool
+        Whether `backward` gives up what `forward` kept, and so can't be called twice.
     """
 
     def __init__(self, engine_: str | Engine = "numpy"):
@@ -64,6 +66,7 @@ class Layer:
         self.training = True
         self.recording = True
         self.accumulating = False
+        self.releasing = False
         self._cache: Any = None
 
     def forward(self, x: Array) -> Array:
@@ -119,6 +122,11 @@ class Layer:
         """Make each `backward` add to the gradients (True) or replace them (False, as at the start)."""
         for _, layer in self.named_layers():
             layer.accumulating = mode
+
+    def release_caches(self, mode: bool = True) -> None:
+        """Make each `backward` give up what its `forward` kept, layer by layer: training needs less memory."""
+        for _, layer in self.named_layers():
+            layer.releasing = mode
 
     @contextmanager
     def inference(self) -> Iterator[None]:
@@ -195,7 +203,10 @@ class Layer:
                 f"{type(self).__name__}.backward: no forward has been kept; call forward(x) first, "
                 "outside inference()"
             )
-        return self._cache
+        cache = self._cache
+        if self.releasing:
+            self._cache = None
+        return cache
 
     def _receive(self, parameter: Parameter | None, gradient: Array | None) -> None:
         """Store a parameter's gradient, or add it to the one before when accumulating."""

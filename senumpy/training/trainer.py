@@ -144,6 +144,7 @@ class Trainer:
         if position.batch >= len(self.train_loader):
             return  # interrupted during evaluation
         self.model.train()
+        self.model.release_caches()
         # A generator of our own can be closed, whatever the loader returns: its threads end with it.
         stream = (b for b in self.train_loader.epoch(position.epoch, start_batch=position.batch))
         with contextlib.closing(stream):

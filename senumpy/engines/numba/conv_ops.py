@@ -52,6 +52,11 @@ class InferenceCache(NamedTuple):
     eps: float
 
 
+def kind(x: Any) -> tuple[Any, Any]:
+    """Return shape and dtype of what may turn out to be no array."""
+    return getattr(x, "shape", None), getattr(x, "dtype", None)
+
+
 def shape_of(conv: Convolution) -> tuple[int, int, int, int]:
     """Return the shape of the result, (N, O, H', W')."""
     g = conv.g
@@ -164,13 +169,20 @@ class ConvOps(Engine):
         Return the result and the convolution's cache, or two None where folding would not be exact: complex
         numbers, and statistics that make a kernel infinite.
         """
-        window, out = check_conv_arguments(x, w, None, stride, padding, dilation, groups)
-        conv = convolution.plan(self.runtime, x, w, window, groups, out)
-        result = np.broadcast_to(w[:1, :1, :1, :1], shape_of(conv))  # its shape and dtype: no memory
-        check_norm_arguments(result, eps, gamma=gamma, beta=beta, mean=mean, var=var)
-        if x.dtype not in NOTHING or not np.all(var + eps > 0):
+        def make() -> tuple[Convolution, Array | None, Array]:
+            window, out = check_conv_arguments(x, w, None, stride, padding, dilation, groups)
+            conv = convolution.plan(self.runtime, x, w, window, groups, out)
+            result = np.broadcast_to(w[:1, :1, :1, :1], shape_of(conv))  # its shape and dtype: no memory
+            check_norm_arguments(result, eps, gamma=gamma, beta=beta, mean=mean, var=var)
+            if x.dtype not in NOTHING or not np.all(var + eps > 0):
+                return conv, None, beta
+            return conv, *fold(self.runtime, w, gamma, beta, mean, var, eps)
+
+        # While weights are frozen, what was checked and chosen for this shape once holds for every call.
+        key = ("folded", *kind(x), eps, repr((stride, padding, dilation, groups)))
+        conv, kernels, bias = self.runtime.remember(key, (w, gamma, beta, mean, var), make)
+        if kernels is None:
             return None, None
-        kernels, bias = fold(self.runtime, w, gamma, beta, mean, var, eps)
         rows, nothing = self.runtime.rows(x), NOTHING[x.dtype]
         y = convolution.forward(self.runtime, rows, kernels, conv, Epilogue(bias, nothing, nothing, relu))
         n, o, h, width = shape_of(conv)

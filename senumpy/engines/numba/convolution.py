@@ -4,6 +4,7 @@
     C channels in C groups                     depthwise: direct loops over pixels
     3x3, stride 1, one group, float32,         Winograd F(4x4, 3x3); in blocks within the cache where the
     multiples of 16 channels                   transformed kernels are small, else in phases
+    1x1 with a stride                          a product of the rows that it sees
     everything else, and with exact=True       products of rows
 
 float64 never goes by Winograd: it is there to be compared with.
@@ -26,6 +27,7 @@ _FUSED_BYTES = 3 << 20  # largest transformed kernels that are read again for ea
 _FUSED_TILES = 384  # fewest tiles for which that pays
 _FEWEST_PARTS = 8
 _LINES_BYTES = 1 << 16
+_SHORT_LINE = 32  # numbers that a window sees of a line: fewer are gathered
 _LEAST_SIZE = 7  # of the result, for Winograd: smaller ones are mostly edge
 _LEAST_CHANNELS = 32  # for Winograd: below, its transforms cost more than they save
 
@@ -50,7 +52,19 @@ class Convolution(NamedTuple):
 
     g: Geometry
     groups: int
-    way: str  # "depthwise", "winograd" or "direct"
+    way: str  # "depthwise", "winograd", "decimated" or "direct"
+
+    @property
+    def gathered(self) -> bool:
+        """Whether a direct convolution gathers what a window sees: with few channels its lines are short."""
+        g = self.g
+        return g.taps > 1 and g.kw * (g.c // self.groups) < _SHORT_LINE
+
+    def on_decimated(self) -> Convolution:
+        """Return the 1x1 convolution with stride 1 of the pixels that a strided one sees."""
+        g = self.g
+        small = g._replace(h=g.out_h, w=g.out_w, stride_h=1, stride_w=1)
+        return Convolution(small, self.groups, "direct")
 
 
 def plan(runtime: Runtime, x: Array, w: Array, window: Window, groups: int, out: tuple[int, int]) -> Convolution:
@@ -71,12 +85,16 @@ def plan(runtime: Runtime, x: Array, w: Array, window: Window, groups: int, out:
     )
     if winograd_fits and x.dtype == np.float32 and not runtime.exact:
         return Convolution(g, groups, "winograd")
+    if g.taps == 1 and not g.is_plain and max(g.pad_h, g.pad_w) == 0:
+        return Convolution(g, groups, "decimated")
     return Convolution(g, groups, "direct")
 
 
 def forward(runtime: Runtime, x: Array, w: Array, conv: Convolution, epilogue: Epilogue) -> Array:
     """Return y as rows; x is rows, w has any order."""
     g = conv.g
+    if conv.way == "decimated":
+        return forward(runtime, _decimated(runtime, x, g), w, conv.on_decimated(), epilogue)
     y = runtime.empty(g.out_rows * g.o, x.dtype)
     if conv.way == "depthwise":
         kernels = runtime.remember(("depthwise",), (w,), lambda: _depthwise_kernels(w, g))
@@ -97,6 +115,9 @@ def backward_input(runtime: Runtime, dy: Array, w: Array, conv: Convolution, dx_
     """Return the gradient of x as rows; dy is rows."""
     g, groups = conv.g, conv.groups
     dx = runtime.empty(g.in_rows * g.c, dx_dtype)
+    if conv.way == "decimated":
+        runtime.run(direct.scatter, backward_input(runtime, dy, w, conv.on_decimated(), dx_dtype), g, dx)
+        return dx
     if conv.way == "depthwise":
         runtime.run(depthwise.backward_input, dy, g, _depthwise_kernels(w, g), dx)
         return dx
@@ -126,6 +147,8 @@ def backward_weights(runtime: Runtime, x: Array, dy: Array, w: Array, conv: Conv
     """Return the gradient of w (O, C/groups, kh, kw); x and dy are rows."""
     g, groups = conv.g, conv.groups
     width = panel_width(x.dtype)
+    if conv.way == "decimated":
+        return backward_weights(runtime, _decimated(runtime, x, g), dy, w, conv.on_decimated())
     if conv.way == "depthwise":
         sums = runtime.empty(g.n * g.taps * g.c, x.dtype)
         runtime.run(depthwise.backward_weights, x, dy, g, sums)
@@ -136,7 +159,7 @@ def backward_weights(runtime: Runtime, x: Array, dy: Array, w: Array, conv: Conv
         _winograd_weights(runtime, x, dy, g, dw)
         return dw.reshape(w.shape)
     c, o = g.c // groups, g.o // groups
-    across = g.kw if g.dilation_w == 1 else 1
+    across = g.taps if conv.gathered else g.kw if g.dilation_w == 1 else 1
     runs = g.taps // across
     swapped = g.is_plain and c < o  # the longer side is the one that lies in panels
     m, columns = (c, o) if swapped else (o, across * c)
@@ -148,11 +171,14 @@ def backward_weights(runtime: Runtime, x: Array, dy: Array, w: Array, conv: Conv
     ldr = runs * -(-columns // width) * width
     result = runtime.empty(parts * groups * m * ldr, x.dtype)
     packed = deepest * (direct.TRANSPOSE_ROWS + ROWS + direct.TRANSPOSE_COLUMNS + width)
-    lines = 0 if g.is_plain else ((size - 1) * g.stride_h + 1) * (g.w + 2 * g.pad_w) * c
-    scratch = runtime.scratch(packed + lines, x.dtype)
+    lines = (size - 1) * g.stride_h + 1 + ((g.kh - 1) * g.dilation_h if conv.gathered else 0)
+    padded = 0 if g.is_plain else lines * (g.w + 2 * g.pad_w) * c
+    patches = deepest * columns if conv.gathered else 0
+    scratch = runtime.scratch(packed + padded + patches, x.dtype)
     runtime.run(
         direct.backward_weights,
-        blocks * parts, x, dy, g, groups, swapped, g.is_plain, size, parts, width, ldr, result, scratch, dw,
+        blocks * parts, x, dy, g, groups, swapped, g.is_plain, size, conv.gathered, parts, width, ldr,
+        result, scratch, dw,
     )  # fmt: skip
     return dw.reshape(w.shape)
 
@@ -172,10 +198,12 @@ def _direct(runtime: Runtime, x: Array, panels: Array, conv: Convolution, y: Arr
     lines = max(g.kh + 1, _LINES_BYTES // (line * x.itemsize))
     size = max(1, min(g.out_h, (lines - (g.kh - 1) * g.dilation_h - 1) // g.stride_h + 1))
     needed = ((size - 1) * g.stride_h + (g.kh - 1) * g.dilation_h + 1) * line
-    scratch = runtime.scratch(g.out_w * width + needed, x.dtype)
+    patches = g.out_w * g.taps * (g.c // groups) if conv.gathered else 0
+    scratch = runtime.scratch(g.out_w * width + patches + needed, x.dtype)
     runtime.run(
-        direct.forward_lines, x, g, groups, panels, width, size, y, e.bias, e.shortcut, e.relu, scratch
-    )
+        direct.forward_lines,
+        x, g, groups, panels, width, size, conv.gathered, y, e.bias, e.shortcut, e.relu, scratch,
+    )  # fmt: skip
 
 
 def _winograd(
@@ -217,6 +245,13 @@ def _winograd_weights(runtime: Runtime, x: Array, dy: Array, g: Geometry, dw: Ar
         )
 
 
+def _decimated(runtime: Runtime, x: Array, g: Geometry) -> Array:
+    """Return the pixels that a strided 1x1 convolution sees."""
+    pixels = runtime.empty(g.out_rows * g.c, x.dtype)
+    runtime.run(direct.decimate, x, g, pixels)
+    return pixels
+
+
 def _tiles(g: Geometry) -> tuple[Tiles, Tiles]:
     """Return the tiles of input and output."""
     rows, columns = -(-g.out_h // 4), -(-g.out_w // 4)
@@ -248,9 +283,8 @@ def _panels(runtime: Runtime, w: Array, conv: Convolution) -> Array:
     panels = runtime.empty(groups * size, w.dtype)
     line = flat(w)
     for group in range(groups):
-        part = line[group * o * c * g.taps :]
         to = panels[group * size :]
-        runtime.run(products.pack, part, g.taps, c, 1, g.taps, o, c * g.taps, width, to)
+        runtime.run(products.pack, line, group * o * c * g.taps, g.taps, c, 1, g.taps, o, c * g.taps, width, to)
     return panels
 
 
@@ -267,10 +301,16 @@ def _turned(g: Geometry) -> Geometry | None:
 def _turned_panels(runtime: Runtime, w: Array, conv: Convolution) -> Array:
     """Return the kernels turned and transposed, packed: depth (taps, O/groups), columns C/groups."""
     g, groups = conv.g, conv.groups
-    c, o = g.c // groups, g.o // groups
-    kernels = w.reshape(groups, o, c, g.taps)[..., ::-1].swapaxes(1, 2)
-    turned = Geometry(*(g._replace(c=g.o, o=g.c)))
-    return _panels(runtime, kernels.reshape(g.c, o, g.kh, g.kw), Convolution(turned, groups, "direct"))
+    width = panel_width(w.dtype)
+    c, o, taps = g.c // groups, g.o // groups, g.taps
+    size = -(-c // width) * width * taps * o
+    panels = runtime.empty(groups * size, w.dtype)
+    line = flat(w)
+    for group in range(groups):
+        start = group * o * c * taps + taps - 1
+        to = panels[group * size :]
+        runtime.run(products.pack, line, start, taps, o, -1, c * taps, c, taps, width, to)
+    return panels
 
 
 def _transposed_panels(runtime: Runtime, w: Array, conv: Convolution) -> Array:
@@ -283,6 +323,5 @@ def _transposed_panels(runtime: Runtime, w: Array, conv: Convolution) -> Array:
     # Columns with taps before channels, as patches have them.
     line = flat(w) if g.taps == 1 else flat(w.reshape(g.o, c, g.taps).transpose(0, 2, 1))
     for group in range(groups):
-        part = line[group * o * c * g.taps :]
-        runtime.run(products.pack, part, 1, o, 0, c * g.taps, g.taps * c, 1, width, panels[group * size :])
+        runtime.run(products.pack, line, group * o * c * g.taps, 1, o, 0, c * g.taps, g.taps * c, 1, width, panels[group * size :])
     return panels

@@ -4,7 +4,7 @@ A 1x1 convolution is one product, its rows are the pixels. Otherwise a few lines
 zeros around them. What a line of windows sees of one line of the image is then a matrix whose rows overlap:
 window j begins stride * C numbers after window j - 1. It is never written out; the products read it as it
 lies, one for each line of the kernel (with dilation: one for each tap). Such a piece of the kernel is called
-a run.
+a run. With few channels runs would be too short: then all that a window sees is gathered, in one run.
 
     forward:             y  = P w        products of rows with packed kernels, run by run
     gradient of x:       stride 1: the forward of dy with turned kernels
@@ -24,7 +24,7 @@ from senumpy.engines.numba.threads import parallel_for
 _index = np.uintp
 COLUMN_BLOCK = 512  # columns of a result that one chunk computes
 TRANSPOSE_DEPTH = 128  # rows that are summed over at a time for a gradient of weights
-TRANSPOSE_ROWS = 126
+TRANSPOSE_ROWS = 132  # 256 and 512 channels make even blocks of it
 TRANSPOSE_COLUMNS = 256
 
 
@@ -58,6 +58,47 @@ def _finish_chunk(y, rows, columns, bias, gate, shortcut, relu, chunk, thread):
 def finish(pool, y, images, rows, columns, bias, gate, shortcut, relu):
     """Do to a whole result what `forward` does to a block."""
     parallel_for(pool, images, _finish_chunk, (y, rows, columns, bias, gate, shortcut, relu))
+
+
+@kernel
+def _decimate_chunk(x, g, y, chunk, thread):
+    """Copy the pixels of one line that a strided 1x1 convolution sees."""
+    n, i = chunk // g.out_h, chunk % g.out_h
+    for j in range(g.out_w):
+        at = ((n * g.h + i * g.stride_h) * g.w + j * g.stride_w) * g.c
+        to = (chunk * g.out_w + j) * g.c
+        for k in range(g.c):
+            y[_index(to + k)] = x[_index(at + k)]
+
+
+@compiled
+def decimate(pool, x, g, y):
+    """y = x at every stride-th pixel."""
+    parallel_for(pool, g.n * g.out_h, _decimate_chunk, (x, g, y))
+
+
+@kernel
+def _scatter_chunk(y, g, x, chunk, thread):
+    """Write one line: pixels of y at every stride-th place, zeros between."""
+    n, row = chunk // g.h, chunk % g.h
+    i = row // g.stride_h
+    zero = x.dtype.type(0)
+    for column in range(g.w):
+        j = column // g.stride_w
+        to = (chunk * g.w + column) * g.c
+        if i * g.stride_h == row and j * g.stride_w == column and i < g.out_h and j < g.out_w:
+            at = ((n * g.out_h + i) * g.out_w + j) * g.c
+            for k in range(g.c):
+                x[_index(to + k)] = y[_index(at + k)]
+        else:
+            for k in range(g.c):
+                x[_index(to + k)] = zero
+
+
+@compiled
+def scatter(pool, y, g, x):
+    """x = y at every stride-th pixel, 0 elsewhere: the gradient of `decimate`."""
+    parallel_for(pool, g.n * g.h, _scatter_chunk, (y, g, x))
 
 
 @kernel
@@ -122,20 +163,46 @@ def _copy_lines(x, g, image, first, lines, channel, channels, padded):
                     padded[_index(to + column * channels + k)] = x[_index(at + column * g.c + k)]
 
 
+@inlined
+def _taps_of_a_run(g, gathered):
+    """Return how many taps of the kernel a run has."""
+    if gathered:
+        return g.kh * g.kw
+    return g.kw if g.dilation_w == 1 else 1
+
+
+@inlined
+def _gather(padded, g, c, line, to, patches):
+    """Write all that a line of windows sees, one window a row; `line` is where the windows begin."""
+    across = g.kw if g.dilation_w == 1 else 1  # taps that lie side by side
+    for j in range(g.out_w):
+        for p in range(g.kh):
+            row = (line + p * g.dilation_h) * (g.w + 2 * g.pad_w)
+            for q in range(0, g.kw, across):
+                at = (row + j * g.stride_w + q * g.dilation_w) * c
+                for k in range(across * c):
+                    patches[_index(to + k)] = padded[_index(at + k)]
+                to += across * c
+
+
 @kernel
-def _lines_chunk(x, g, groups, panels, width, size, y, bias, shortcut, relu, scratch, chunk, thread):
+def _lines_chunk(
+    x, g, groups, panels, width, size, gathered, y, bias, shortcut, relu, scratch, chunk, thread
+):
     """Compute `size` lines of one image and one group."""
     c, o = g.c // groups, g.o // groups
     group = chunk % groups
     blocks = (g.out_h + size - 1) // size
     image, block = chunk // groups // blocks, chunk // groups % blocks
     own = scratch[thread]
-    edge, padded = own[: g.out_w * width], own[g.out_w * width :]
+    edge = own[: g.out_w * width]
+    patches = own[edge.size : edge.size + (g.out_w * g.kh * g.kw * c if gathered else 0)]
+    padded = own[edge.size + patches.size :]
     some = min(size, g.out_h - block * size)
     lines = (some - 1) * g.stride_h + (g.kh - 1) * g.dilation_h + 1
     _copy_lines(x, g, image, block * size * g.stride_h - g.pad_h, lines, group * c, c, padded)
     all_panels = (o + width - 1) // width
-    across = g.kw if g.dilation_w == 1 else 1  # taps in a run
+    across = _taps_of_a_run(g, gathered)
     runs = g.kh * g.kw // across
     depth = across * c
     p0 = group * all_panels * width * depth * runs
@@ -144,19 +211,22 @@ def _lines_chunk(x, g, groups, panels, width, size, y, bias, shortcut, relu, scr
         for run in range(runs):
             p, q = run * across // g.kw, run * across % g.kw
             line = i * g.stride_h + p * g.dilation_h
+            a, a0, lda = padded, (line * (g.w + 2 * g.pad_w) + q * g.dilation_w) * c, g.stride_w * c
+            if gathered:
+                _gather(padded, g, c, line, 0, patches)
+                a, a0, lda = patches, 0, depth
             block_product(
-                padded, (line * (g.w + 2 * g.pad_w) + q * g.dilation_w) * c, g.stride_w * c, g.out_w, depth,
-                panels, p0 + run * depth * width, depth * runs, 0, all_panels, o, width,
-                y, y0, g.o, run > 0, edge,
+                a, a0, lda, g.out_w, depth, panels, p0 + run * depth * width, depth * runs, 0, all_panels, o,
+                width, y, y0, g.o, run > 0, edge,
             )  # fmt: skip
         finish_rows(y, y0, g.o, g.out_w, o, group * o, bias, bias[:0], 0, shortcut, relu)
 
 
 @compiled
-def forward_lines(pool, x, g, groups, panels, width, size, y, bias, shortcut, relu, scratch):
+def forward_lines(pool, x, g, groups, panels, width, size, gathered, y, bias, shortcut, relu, scratch):
     """Compute y from x and packed kernels, `size` lines at a time."""
     chunks = g.n * groups * ((g.out_h + size - 1) // size)
-    arguments = (x, g, groups, panels, width, size, y, bias, shortcut, relu, scratch)
+    arguments = (x, g, groups, panels, width, size, gathered, y, bias, shortcut, relu, scratch)
     parallel_for(pool, chunks, _lines_chunk, arguments)
 
 
@@ -258,11 +328,11 @@ def _pack_strips(source, start, lds, rows, columns, packed):
 
 @kernel
 def _weights_chunk(
-    x, dy, g, groups, swapped, plain, size, parts, width, ldr, result, scratch, chunk, thread
+    x, dy, g, groups, swapped, plain, size, gathered, parts, width, ldr, result, scratch, chunk, thread
 ):
     """Sum one block of one part of one group's gradient: some rows m, some columns of one run."""
     c, o = g.c // groups, g.o // groups
-    across = g.kw if g.dilation_w == 1 else 1
+    across = _taps_of_a_run(g, gathered)
     runs = g.kh * g.kw // across
     m, columns = (c, o) if swapped else (o, across * c)
     column_blocks = (columns + TRANSPOSE_COLUMNS - 1) // TRANSPOSE_COLUMNS
@@ -283,7 +353,9 @@ def _weights_chunk(
     own = scratch[thread]
     packed_a = own[: deepest * (TRANSPOSE_ROWS + ROWS)]
     packed_b = own[packed_a.size : packed_a.size + deepest * (TRANSPOSE_COLUMNS + width)]
-    padded = own[packed_a.size + packed_b.size :]
+    rest_of_own = own[packed_a.size + packed_b.size :]
+    patches = rest_of_own[: deepest * columns if gathered else 0]
+    padded = rest_of_own[patches.size :]
     run_ld = ldr // runs
     r0 = ((part * groups + group) * m + top) * ldr + run * run_ld + left
     begin, end = part * units // parts, (part + 1) * units // parts
@@ -296,10 +368,15 @@ def _weights_chunk(
             image, block = unit // blocks, unit % blocks
             some = min(size, g.out_h - block * size)
             top_line = block * size * g.stride_h - g.pad_h + p * g.dilation_h
-            _copy_lines(x, g, image, top_line, (some - 1) * g.stride_h + 1, group * c, c, padded)
+            lines = (some - 1) * g.stride_h + 1 + ((g.kh - 1) * g.dilation_h if gathered else 0)
+            _copy_lines(x, g, image, top_line, lines, group * c, c, padded)
             start, rows = (image * g.out_h + block * size) * g.out_w, some * g.out_w
             b, b0, ldb = padded, q * g.dilation_w * c + left, g.stride_w * c
             line, line_step = g.out_w, g.stride_h * padded_width
+            if gathered:
+                for i in range(some):
+                    _gather(padded, g, c, i * g.stride_h, i * g.out_w * columns, patches)
+                b, b0, ldb, line_step = patches, left, columns, g.out_w * columns
         a, a0, lda = dy, start * g.o + group * o + top, g.o
         if swapped:
             a, a0, lda, b, b0, ldb = x, start * g.c + group * c + top, g.c, dy, a0 - top + left, g.o
@@ -333,14 +410,14 @@ def _collect_chunk(result, parts, groups, swapped, m, ldr, runs, taps, c, dw, ch
 
 @compiled
 def backward_weights(
-    pool, chunks, x, dy, g, groups, swapped, plain, size, parts, width, ldr, result, scratch, dw
+    pool, chunks, x, dy, g, groups, swapped, plain, size, gathered, parts, width, ldr, result, scratch, dw
 ):
     """Compute dw (O, C/groups, kh, kw) from x and dy."""
     c, o = g.c // groups, g.o // groups
-    runs = g.kh if g.dilation_w == 1 else g.kh * g.kw
+    runs = g.kh * g.kw // _taps_of_a_run(g, gathered)
     parallel_for(
         pool, chunks, _weights_chunk,
-        (x, dy, g, groups, swapped, plain, size, parts, width, ldr, result, scratch),
+        (x, dy, g, groups, swapped, plain, size, gathered, parts, width, ldr, result, scratch),
     )  # fmt: skip
     m = c if swapped else o
     parallel_for(

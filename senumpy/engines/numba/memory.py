@@ -1,12 +1,13 @@
 """Memory that is used again: results of one step take the place of those of the step before.
 
 A new array of 50 MB costs as much in page faults as the kernel that fills it. So an engine keeps the blocks of
-arrays that nobody holds any more, and hands them out again by size. What it keeps never exceeds what is in
-use (or 64 MB), and all of it goes with the engine.
+arrays that nobody holds any more, and hands them out again by size. In store and in use together are never
+more than were once in use (or 64 MB), and all of it goes with the engine.
 """
 
 from __future__ import annotations
 
+import threading
 import weakref
 from typing import Any
 
@@ -24,29 +25,38 @@ class Memory:
         self._free: dict[int, list[np.ndarray[Any, Any]]] = {}
         self._free_bytes = 0
         self._live_bytes = 0
+        self._most_live_bytes = _ALWAYS_KEPT
+        # Arrays die wherever the last reference goes, also inside a call of ours: hence re-entrant.
+        self._lock = threading.RLock()
 
     def empty(self, count: int, dtype: Any) -> np.ndarray[Any, Any]:
         """Return a flat array of `count` numbers; what it holds is left from before."""
         size = count * dtype.itemsize
         if size < _SMALL:
             return np.empty(count, dtype)
-        capacity = _rounded(size)
-        blocks = self._free.get(capacity)
-        if blocks:
-            block = blocks.pop()  # one operation: safe from several threads
-            self._free_bytes -= capacity
-        else:
-            block = np.empty(capacity + _ALIGNMENT, np.uint8)
-        self._live_bytes += capacity
+        with self._lock:
+            block = self._take(_rounded(size))
+            self._live_bytes += block.size - _ALIGNMENT
+            self._most_live_bytes = max(self._most_live_bytes, self._live_bytes)
         return np.asarray(_Lease(weakref.ref(self), block, count, dtype))
 
     def take_back(self, block: np.ndarray[Any, Any]) -> None:
-        """Keep a block for the next array of its size, unless there is more in store than in use."""
+        """Keep a block for the next array of its size, unless there is enough in store."""
         capacity = block.size - _ALIGNMENT
-        self._live_bytes -= capacity
-        if self._free_bytes + capacity <= max(self._live_bytes, _ALWAYS_KEPT):
-            self._free_bytes += capacity
-            self._free.setdefault(capacity, []).append(block)
+        with self._lock:
+            self._live_bytes -= capacity
+            if self._live_bytes + self._free_bytes + capacity <= self._most_live_bytes:
+                self._free_bytes += capacity
+                self._free.setdefault(capacity, []).append(block)
+
+    def _take(self, capacity: int) -> np.ndarray[Any, Any]:
+        """Return the smallest block in store that is large enough, but not over twice as large; or a new one."""
+        fitting = [c for c, blocks in self._free.items() if capacity <= c <= 2 * capacity and blocks]
+        if not fitting:
+            return np.empty(capacity + _ALIGNMENT, np.uint8)
+        found = min(fitting)
+        self._free_bytes -= found
+        return self._free[found].pop()
 
     @property
     def kept_bytes(self) -> int:

@@ -34,12 +34,16 @@ def _max_chunk(x, g, y, winner, chunk, thread):
                         winner[_index(to + k)] = tap
                     first = False
                     continue
+                # The first maximum wins, so ">"; NaN, which is not equal to itself, wins always. Choices one
+                # after the other, without "or", are what the compiler turns into vector code.
                 for k in range(g.c):
-                    rival, best = x[_index(at + k)], y[_index(to + k)]
-                    # ">": the first maximum wins; NaN, which is not equal to itself, always does
-                    better = rival > best or rival != rival  # noqa: PLR0124
-                    y[_index(to + k)] = rival if better else best
-                    winner[_index(to + k)] = tap if better else winner[_index(to + k)]
+                    rival, best, last = x[_index(at + k)], y[_index(to + k)], winner[_index(to + k)]
+                    above = rival > best
+                    is_nan = rival != rival  # noqa: PLR0124
+                    last = tap if above else last
+                    best = rival if above else best
+                    winner[_index(to + k)] = tap if is_nan else last
+                    y[_index(to + k)] = rival if is_nan else best
 
 
 @compiled

@@ -26,14 +26,14 @@ _index = np.uintp  # an unsigned index needs no check for "from the end": such l
 
 
 @kernel
-def _pack_chunk(source, outer, inner, s_outer, s_inner, columns, s_column, width, panels, chunk, thread):
-    """Pack one panel of the matrix whose row (o, i) and column n lie at o s_outer + i s_inner + n s_column."""
+def _pack_chunk(source, begin, outer, inner, s_outer, s_inner, columns, s_column, width, panels, chunk, thread):
+    """Pack one panel of the matrix; o s_outer + i s_inner + n s_column is where row (o, i), column n lies."""
     first = chunk * width
     lanes = min(width, columns - first)
     at = chunk * outer * inner * width
     for o in range(outer):
         for i in range(inner):
-            start = o * s_outer + i * s_inner + first * s_column
+            start = begin + o * s_outer + i * s_inner + first * s_column
             for lane in range(lanes):
                 panels[_index(at + lane)] = source[_index(start + lane * s_column)]
             for lane in range(lanes, width):
@@ -42,11 +42,11 @@ def _pack_chunk(source, outer, inner, s_outer, s_inner, columns, s_column, width
 
 
 @compiled
-def pack(pool, source, outer, inner, s_outer, s_inner, columns, s_column, width, panels):
+def pack(pool, source, begin, outer, inner, s_outer, s_inner, columns, s_column, width, panels):
     """Pack a matrix into panels. Its rows have two indices (taps and channels), each with its stride."""
     parallel_for(
         pool, (columns + width - 1) // width, _pack_chunk,
-        (source, outer, inner, s_outer, s_inner, columns, s_column, width, panels),
+        (source, begin, outer, inner, s_outer, s_inner, columns, s_column, width, panels),
     )  # fmt: skip
 
 

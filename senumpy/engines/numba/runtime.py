@@ -67,7 +67,9 @@ class Runtime:
 
     def is_frozen(self, *arrays: Array) -> bool:
         """Return whether these arrays are promised not to change: marked read-only, in inference."""
-        return self.frozen is not None and not any(array.flags.writeable for array in arrays)
+        if self.frozen is None:
+            return False
+        return all(isinstance(array, np.ndarray) and not array.flags.writeable for array in arrays)
 
     def remember(self, key: tuple[Any, ...], owners: tuple[Array, ...], make: Any) -> Any:
         """Return `make()`; while weights are frozen, only the first time for the same owners."""

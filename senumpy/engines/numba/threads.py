@@ -33,7 +33,7 @@ _TICKET, _FUNCTION, _ARGUMENTS, _DONE, _LIMIT, _STOP, _ASLEEP = (8 * k for k in 
 _WORDS = _ASLEEP + 8 * MOST_THREADS
 _CHUNK_BITS = 20  # a ticket: task number, chunks (20 bits), next chunk (20 bits)
 _CHUNK_MASK = (1 << _CHUNK_BITS) - 1
-_SPINS = 10_000
+_SPINS = 50_000
 _I64 = ir.IntType(64)
 _TASK = ir.FunctionType(ir.VoidType(), [ir.IntType(8).as_pointer(), _I64, _I64])
 
