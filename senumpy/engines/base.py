@@ -20,6 +20,11 @@ class Engine:
     """Run operations and units on NumPy arrays, exactly as `senumpy.ops` defines them."""
 
     name = "numpy"
+    must_compile = False  # whether the first calls take some seconds more
+
+    def describe(self) -> str:
+        """Return the engine's name and what matters about how it runs here."""
+        return self.name
 
     conv2d_forward = staticmethod(ops.conv2d_forward)
     conv2d_backward = staticmethod(ops.conv2d_backward)

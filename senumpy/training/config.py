@@ -42,7 +42,8 @@ class TrainConfig:
     seed : int
         Of the weights, the order of the images and their augmentation.
     threads : int or None
-        Threads of matrix products; None leaves that to BLAS. Changes the last bits of results.
+        Threads of the `numba` engine, or of BLAS's matrix products; None leaves the number to them. With BLAS
+        it changes the last bits of results.
     workers : int
         Threads that prepare batches; changes speed, not results.
     checkpoint_minutes : float

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from senumpy.data import Dataset
+from senumpy.engines import engine_names
 from senumpy.errors import InputError
 from senumpy.training.config import TrainConfig
 
@@ -19,7 +20,7 @@ def complete_settings(given: Mapping[str, Any], train: Dataset) -> TrainConfig:
 
     The recipe is that of ResNets on CIFAR (He et al. 2016): momentum 0.9, weight decay 1e-4, learning rate
     0.1 for batches of 128, with a warm-up and a cosine. Tiny images, which are few as a rule, get smaller
-    batches and more weight decay. The learning rate is in proportion to the batch size (Goyal et al. 2017).
+    batches and more weight decay. The engine is `numba` where it is installed. The learning rate is in proportion to the batch size (Goyal et al. 2017).
 
     Raises
     ------
@@ -39,7 +40,8 @@ def complete_settings(given: Mapping[str, Any], train: Dataset) -> TrainConfig:
     else:
         defaults |= {"model": "se_resnet18", "epochs": 20, "batch_size": 32}
         lr_per_image = 0.1 / 128
-    if side <= _SMALL:
+    defaults["engine"] = "numba" if "numba" in engine_names() else "numpy"
+    if side <= _SMALL and given.get("engine", defaults["engine"]) == "numpy":
         defaults["threads"] = 1  # see `limited_threads`
     defaults["batch_size"] = min(defaults["batch_size"], len(train))
     settings = {**defaults, **given}

@@ -25,7 +25,7 @@ from senumpy.training.loaders import evaluation_loader, set_name, training_loade
 from senumpy.training.progress import Progress, clock
 from senumpy.training.schedules import make_schedule
 from senumpy.training.sgd import SGD
-from senumpy.training.threads import limited_threads
+from senumpy.training.threads import engine_with_threads, limited_threads
 from senumpy.training.trainer import EpochMetrics, Trainer
 
 _CURVES_EVERY = 60.0  # seconds; drawing takes a good part of one
@@ -247,12 +247,14 @@ class _Run:
             f"test images, {c}x{h}x{w}, {train.num_classes} classes"
         )
         progress.line(
-            f"model  {model.name}: {model.num_parameters():,} parameters, engine {model.engine.name}"
+            f"model  {model.name}: {model.num_parameters():,} parameters, engine {model.engine.describe()}"
         )
         complete = start.epoch >= self.config.epochs
         begin = f", from epoch {start.epoch + 1}, step {start.step}" if start.step else ""
         progress.line(f"run    {self.folder.path}{', complete' if complete else begin}")
         if not complete:
+            if model.engine.must_compile:
+                progress.line("note   kernels are compiled on first use, some ten seconds; later runs find them")
             progress.header()
 
     def _summary(self) -> Summary:
@@ -276,7 +278,7 @@ def _new_model(config: TrainConfig, splits: DataSplits) -> ResNet:
         config.model,
         num_classes=splits.train.num_classes,
         in_channels=splits.train.image_shape[2],
-        engine=config.engine,
+        engine=engine_with_threads(config.engine, config.threads),
         seed=config.seed,
     )
 

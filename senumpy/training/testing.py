@@ -14,7 +14,7 @@ from senumpy.training.checkpoint import Checkpoint, load_checkpoint
 from senumpy.training.evaluate import evaluate, evaluate_crops
 from senumpy.training.folder import RunFolder
 from senumpy.training.loaders import evaluation_loader, set_name
-from senumpy.training.threads import limited_threads
+from senumpy.training.threads import engine_with_threads, limited_threads
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def _restored_model(checkpoint: Checkpoint, test: Dataset, engine: str) -> ResNe
         checkpoint.model,
         num_classes=checkpoint.num_classes,
         in_channels=checkpoint.in_channels,
-        engine=engine,
+        engine=engine_with_threads(engine, checkpoint.config.threads),
         dtype=checkpoint.dtype,
     )
     checkpoint.restore(model)

@@ -57,9 +57,13 @@ class NumbaEngine(ConvOps, NormOps, OtherOps, StructureOps):
         self.runtime.threads = threads
 
     @property
-    def must_compile(self) -> bool:
+    def must_compile(self) -> bool:  # type: ignore[override]
         """Whether no compiled kernels are found on the disk: the first calls take some seconds."""
         return cache_is_empty()
+
+    def describe(self) -> str:
+        """Return name and threads."""
+        return f"numba ({self.threads} thread{'s' if self.threads > 1 else ''})"
 
     @contextmanager
     def frozen_weights(self) -> Iterator[None]:
