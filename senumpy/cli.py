@@ -10,7 +10,8 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -138,20 +139,58 @@ def _check_ops(names: Sequence[str], arguments: argparse.Namespace, check_op: An
 
 
 def _bench(arguments: argparse.Namespace) -> int:
-    from senumpy.bench import HEADER, machine, run
+    from senumpy import bench
 
-    shown: list[Any] = []
+    threads = arguments.threads or bench.default_threads()
+    if arguments.plot is not None and not arguments.plot.parent.is_dir():
+        raise InputError(f"--plot: no folder {arguments.plot.parent}")
+    bench.select_cases(arguments.cases)  # a wrong name is better known before anything is measured
+    quiet = arguments.json
+    with _status_line() as progress:
+        progress("the machine's limits")
+        limits = bench.measure_limits(threads)
+        machine = bench.machine(threads, limits)
+        if not quiet:
+            print("\n".join([*bench.machine_lines(machine), "", bench.HEADER]), flush=True)
 
-    def show(row: Any) -> None:
-        if not arguments.json:
-            print(row if shown else f"{HEADER}\n{row}", flush=True)
-        shown.append(row)
+        def show(row: Any) -> None:
+            progress("")
+            if not quiet:
+                print("\n".join(bench.lines(row, limits)), flush=True)
 
-    rows = run(arguments.cases, engine_name=arguments.engine, repeats=arguments.repeats, report=show)
-    if arguments.json:
-        result = {"machine": machine(), "engine": arguments.engine, "repeats": arguments.repeats}
-        _print_json({**result, "rows": [row.to_dict() for row in rows]})
+        rows = bench.run(
+            arguments.cases,
+            engine_name=arguments.engine,
+            threads=threads,
+            repeats=arguments.repeats,
+            progress=progress,
+            report=show,
+        )
+    if quiet:
+        settings = {"engine": arguments.engine or bench.default_engine(), "repeats": arguments.repeats}
+        _print_json({"machine": machine, **settings, "rows": [row.to_dict() for row in rows]})
+    if arguments.plot is not None:
+        arguments.plot.write_bytes(bench.draw_ratios(rows))
     return DONE
+
+
+@contextmanager
+def _status_line() -> Iterator[Callable[[str], None]]:
+    """Give a function that shows what is being done on one line of the terminal; nothing in a file."""
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        yield lambda text: None
+        return
+    terminal = sys.stderr.isatty()
+    with tqdm(bar_format="{desc}", leave=False, disable=not terminal) as bar:
+        yield bar.set_description_str
+
+
+def _threads(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"got {text!r}, wanted a number of at least 1")
+    return int(text)
 
 
 def _report(report: Any, as_json: bool) -> int:
@@ -310,9 +349,13 @@ def _add_gradcheck(commands: Any) -> None:
 
 def _add_bench(commands: Any) -> None:
     parser = _command(commands, "bench", _bench, "measure speed and memory of operations and networks")
-    parser.add_argument("cases", nargs="*", metavar="CASE", help="op, model, or part of a case's name (all)")
-    parser.add_argument("--engine", default="numpy", metavar="NAME", help="who computes (%(default)s)")
+    parser.add_argument(
+        "cases", nargs="*", metavar="CASE", help="train, inference, cost, op, or part of a case's name (all)"
+    )
+    parser.add_argument("--engine", metavar="NAME", help="who computes (numba where installed, else numpy)")
+    parser.add_argument("--threads", type=_threads, metavar="N", help="threads of all libraries (all cores)")
     parser.add_argument("--repeats", type=int, default=5, metavar="N", help="the median counts (%(default)s)")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the ratios as a bar chart, PNG")
 
 
 if __name__ == "__main__":

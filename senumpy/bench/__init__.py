@@ -1,7 +1,25 @@
-"""Speed and memory, operation by operation and network by network."""
+"""Speed and memory beside PyTorch and ONNX Runtime, operation by operation and network by network."""
 
 from __future__ import annotations
 
-from senumpy.bench.run import HEADER, Row, machine, run, select_cases
+from senumpy.bench.cases import KINDS, select_cases
+from senumpy.bench.limits import Limits, measure_limits
+from senumpy.bench.report import HEADER, draw_ratios, lines, machine_lines
+from senumpy.bench.run import Result, Row, default_engine, default_threads, machine, run
 
-__all__ = ["HEADER", "Row", "machine", "run", "select_cases"]
+__all__ = [
+    "HEADER",
+    "KINDS",
+    "Limits",
+    "Result",
+    "Row",
+    "default_engine",
+    "default_threads",
+    "draw_ratios",
+    "lines",
+    "machine",
+    "machine_lines",
+    "measure_limits",
+    "run",
+    "select_cases",
+]

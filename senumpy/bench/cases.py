@@ -1,109 +1,109 @@
-"""What is measured: operations at sizes of SE-ResNet-50 and CIFAR networks, and whole training steps."""
+"""The cases of `senumpy bench`, and who is measured in each."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterable
+from dataclasses import dataclass
 
-import numpy as np
+from senumpy.bench.workloads import ModelWork, OpWork, Work, conv
+from senumpy.errors import InputError
 
-from senumpy.engines import Engine
-from senumpy.models import create_model
+OURS = "senumpy"  # stands for the engine that is measured
 
-Pair = tuple[Callable[[], Any], Callable[[Any], Any]]
+
+@dataclass(frozen=True)
+class Contender:
+    """A library with its work; the first contender of a case is the one that others are compared with."""
+
+    library: str  # OURS, an engine's name, "pytorch" or "onnxruntime"
+    work: Work
 
 
 @dataclass(frozen=True)
 class Case:
-    """One row of the table.
+    """Some contenders, measured in turns.
 
-    `prepare(engine)` returns forward and backward as two functions without further arguments. `images` is
-    the batch size of a model, 0 for an operation; `multiply_adds` counts the forward of an operation.
+    `kind` is "train", "inference", "cost" (the same library with and without SE) or "op".
     """
 
     name: str
-    kind: str  # "op" or "model"
-    prepare: Callable[[Engine], Pair] = field(repr=False)
-    images: int = 0
-    multiply_adds: int = 0
+    kind: str
+    contenders: tuple[Contender, ...]
 
 
-def _op_case(
-    name: str, op: str, shapes: list[tuple[int, ...] | None], multiply_adds: int = 0, **settings: Any
-) -> Case:
-    """Return the case of an operation on normal random float32 arrays."""
-
-    def prepare(engine: Engine) -> Pair:
-        rng = np.random.default_rng(0)
-        arrays = [
-            None if shape is None else engine.asarray(rng.standard_normal(shape), "float32")
-            for shape in shapes
-        ]
-        forward, backward = getattr(engine, f"{op}_forward"), getattr(engine, f"{op}_backward")
-        y, _ = forward(*arrays, **settings)
-        dy = engine.asarray(rng.standard_normal(y.shape), "float32")
-        return lambda: forward(*arrays, **settings)[1], lambda cache: backward(dy, cache)
-
-    return Case(name, "op", prepare, multiply_adds=multiply_adds)
+def _model(kind: str, model: str, batch: int, *others: str, size: int = 224, classes: int = 1000) -> Case:
+    work = ModelWork(model, batch, kind == "train", size, 3, classes)
+    contenders = tuple(Contender(library, work) for library in (OURS, *others))
+    return Case(f"{kind} {model}, batch {batch}", kind, contenders)
 
 
-def _conv(name: str, n: int, c: int, o: int, size: int, k: int, *, stride: int = 1, groups: int = 1) -> Case:
-    weights = (o, c // groups, k, k)
-    return _op_case(
-        name,
-        "conv2d",
-        [(n, c, size, size), weights],
-        n * (size // stride) ** 2 * int(np.prod(weights)),
-        stride=stride,
-        padding=k // 2,
-        groups=groups,
-    )
+def _cost(kind: str, batch: int) -> Case:
+    """Return the case of SE's cost: ours and PyTorch's, each with SE and without."""
+    works = [ModelWork(model, batch, kind == "train") for model in ("se_resnet50", "resnet50")]
+    contenders = tuple(Contender(library, work) for library in (OURS, "pytorch") for work in works)
+    return Case(f"cost of SE, {kind}, batch {batch}", "cost", contenders)
 
 
-def _model_case(name: str, batch: int, size: int, channels: int = 3, classes: int = 10) -> Case:
-    """Return the case of one training step without the update: forward and loss, then backward."""
-
-    def prepare(engine: Engine) -> Pair:
-        model = create_model(name, num_classes=classes, in_channels=channels, engine=engine)
-        rng = np.random.default_rng(0)
-        x = engine.asarray(rng.standard_normal((batch, channels, size, size)), "float32")
-        labels = engine.asarray(rng.integers(classes, size=batch))
-
-        def forward() -> Any:
-            return engine.softmax_cross_entropy_forward(model.forward(x), labels)[1]
-
-        def backward(cache: Any) -> Any:
-            return model.backward(engine.softmax_cross_entropy_backward(1.0, cache).dlogits)
-
-        return forward, backward
-
-    return Case(f"{name} {channels}x{size}x{size}", "model", prepare, images=batch)
+def _op(name: str, work: OpWork) -> Case:
+    return Case(name, "op", tuple(Contender(library, work) for library in (OURS, "numpy", "pytorch")))
 
 
-_WIDE = (8, 256, 56, 56)  # the widest activation of a SE-ResNet-50, batch 8
-_SE = [(16, 256), (16,), (256, 16), (256,)]
+_WIDE = (16, 256, 56, 56)  # the widest activation of a SE-ResNet-50
+_SE = ((16, 256), (16,), (256, 16), (256,))
+_POOL = (("kernel", 3), ("stride", 2), ("padding", 1))
 
 CASES = (
-    _conv("conv 7x7/2 3-64 224", 8, 3, 64, 224, 7, stride=2),
-    _conv("conv 1x1 256-64 56", 8, 256, 64, 56, 1),
-    _conv("conv 3x3 64-64 56", 8, 64, 64, 56, 3),
-    _conv("conv 3x3/2 128-128 56", 8, 128, 128, 56, 3, stride=2),
-    _conv("conv 3x3 512-512 7", 8, 512, 512, 7, 3),
-    _conv("conv 3x3 g32 128-128 56", 8, 128, 128, 56, 3, groups=32),
-    _conv("conv 3x3 depthwise 128 56", 8, 128, 128, 56, 3, groups=128),
-    _op_case("batch norm 256 56", "batchnorm2d", [_WIDE, (256,), (256,)]),
-    _op_case("relu 256 56", "relu", [_WIDE]),
-    _op_case("max pool 3x3/2 64 112", "max_pool2d", [(8, 64, 112, 112)], kernel=3, stride=2, padding=1),
-    _op_case("avg pool 3x3 256 56", "avg_pool2d", [_WIDE], kernel=3, stride=1, padding=1),
-    _op_case("global avg pool 2048 7", "global_avg_pool", [(8, 2048, 7, 7)]),
-    _op_case("squeeze-excite 256 56", "squeeze_excite", [_WIDE, *_SE]),
-    _op_case("residual tail 256 56", "residual_tail", [_WIDE, (256,), (256,), *_SE, _WIDE]),
-    _op_case("residual tail, no SE", "residual_tail", [_WIDE, (256,), (256,), None, None, None, None, _WIDE]),
-    _op_case("linear 2048-1000", "linear", [(64, 2048), (1000, 2048), (1000,)], 64 * 2048 * 1000),
-    _model_case("resnet8_cifar", 128, 28, 1),
-    _model_case("se_resnet8_cifar", 128, 28, 1),
-    _model_case("se_resnet20_cifar", 128, 32),
-    _model_case("resnet50", 4, 224, classes=1000),
-    _model_case("se_resnet50", 4, 224, classes=1000),
+    _model("train", "se_resnet50", 16, "pytorch"),
+    _model("train", "se_resnet50", 4, "pytorch", "numpy"),
+    _model("train", "se_resnet50", 32, "pytorch"),
+    _model("train", "se_resnet20_cifar", 128, "pytorch", size=32, classes=10),
+    _model("inference", "se_resnet50", 1, "pytorch", "onnxruntime"),
+    _model("inference", "se_resnet50", 8, "pytorch", "onnxruntime"),
+    _cost("train", 16),
+    _cost("inference", 1),
+    _op("conv 7x7/2 3-64 224", conv(16, 3, 64, 224, 7, stride=2)),
+    _op("conv 1x1 64-256 56", conv(16, 64, 256, 56, 1)),
+    _op("conv 1x1 1024-256 14", conv(16, 1024, 256, 14, 1)),
+    _op("conv 3x3 64-64 56", conv(16, 64, 64, 56, 3)),
+    _op("conv 3x3 128-128 28", conv(16, 128, 128, 28, 3)),
+    _op("conv 3x3 256-256 14", conv(16, 256, 256, 14, 3)),
+    _op("conv 3x3 512-512 7", conv(16, 512, 512, 7, 3)),
+    _op("conv 3x3/2 128-128 56", conv(16, 128, 128, 56, 3, stride=2)),
+    _op("conv 3x3 depthwise 128 56", conv(16, 128, 128, 56, 3, groups=128)),
+    _op("conv 3x3/2 depthwise 256 28", conv(16, 256, 256, 28, 3, stride=2, groups=256)),
+    _op("conv 3x3 depthwise 512 14", conv(16, 512, 512, 14, 3, groups=512)),
+    _op("conv 3x3 g32 128-128 56", conv(16, 128, 128, 56, 3, groups=32)),
+    _op("conv 3x3 g32 256-256 28", conv(16, 256, 256, 28, 3, groups=32)),
+    _op("conv 3x3 g32 512-512 14", conv(16, 512, 512, 14, 3, groups=32)),
+    # Statistics and result: 3 passes. Sums and gradient: 5, for both need dy and x.
+    _op("batch norm 256 56", OpWork("batchnorm2d", (_WIDE, (256,), (256,)), passes=8)),
+    _op("relu 256 56", OpWork("relu", (_WIDE,), passes=5)),
+    _op("max pool 3x3/2 64 112", OpWork("max_pool2d", ((16, 64, 112, 112),), _POOL, passes=3)),
+    _op("global avg pool 2048 7", OpWork("global_avg_pool", ((16, 2048, 7, 7),), passes=2)),
+    _op("squeeze-excite 256 56", OpWork("squeeze_excite", (_WIDE, *_SE), passes=8)),
+    _op("residual tail 256 56", OpWork("residual_tail", (_WIDE, (256,), (256,), *_SE, _WIDE), passes=12)),
+    _op("linear 2048-1000", OpWork("linear", ((64, 2048), (1000, 2048), (1000,)), (), 64 * 2048 * 1000)),
 )
+KINDS = ("train", "inference", "cost", "op")
+
+
+def select_cases(wanted: Iterable[str]) -> list[Case]:
+    """Return the cases of a kind, or with a text in their name; all where none is wanted.
+
+    Raises
+    ------
+    InputError
+        A text fits no case.
+    """
+    wanted = list(wanted)
+
+    def fits(case: Case, text: str) -> bool:
+        return text == case.kind if text in KINDS else text in case.name
+
+    for text in wanted:
+        if not any(fits(case, text) for case in CASES):
+            names = ", ".join(case.name for case in CASES)
+            raise InputError(
+                f"no case has {text!r} in its name; wanted {', '.join(KINDS)}, or part of: {names}"
+            )
+    return [case for case in CASES if not wanted or any(fits(case, text) for text in wanted)]

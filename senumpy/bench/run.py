@@ -1,96 +1,214 @@
-"""`senumpy bench`: measure the chosen cases and report them as a table or as JSON."""
+"""Measure cases: all contenders of a case in turns, each in a process of its own."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+import statistics
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from importlib import metadata
 from typing import Any
 
-import numpy as np
-
-from senumpy.bench.cases import CASES, Case
-from senumpy.bench.measure import Measurement, measure
-from senumpy.engines import Engine, engine
+from senumpy.bench.cases import OURS, Case, Contender, select_cases
+from senumpy.bench.limits import Limits
+from senumpy.bench.workloads import ModelWork
+from senumpy.bench.worker import Worker, WorkerError, is_installed
+from senumpy.engines import engine, engine_names
 from senumpy.errors import InputError
 
 
 @dataclass(frozen=True)
-class Row:
-    """A case and what was measured."""
+class Result:
+    """What one contender did in one case.
 
-    case: Case
-    measurement: Measurement
+    Attributes
+    ----------
+    library : str
+        Name of the engine or the peer.
+    work : str
+        The network or the operation.
+    seconds : float
+        Median.
+    spread : float
+        Slowest over fastest of the repeats.
+    ratio : float or None
+        Seconds over ours: above 1 we are faster. In a case of kind "cost", seconds with SE over without.
+    peak_bytes : int or None
+        Of networks.
+    gflops, gbytes : float
+        Achieved rates; 0 where it doesn't apply.
+    """
 
-    def rate(self) -> str:
-        """Return what the row achieved: images/s of a model, GFLOP/s of a product (2 per multiply-add)."""
-        m = self.measurement
-        if self.case.images:
-            return f"{self.case.images / (m.forward + m.backward):.0f} images/s"
-        if self.case.multiply_adds:
-            # the backward does the work of the forward twice: once for each argument
-            return f"{6e-9 * self.case.multiply_adds / (m.forward + m.backward):.0f} GFLOP/s"
-        return ""
+    library: str
+    work: str
+    seconds: float
+    spread: float
+    ratio: float | None
+    peak_bytes: int | None
+    gflops: float
+    gbytes: float
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the row for JSON: seconds and bytes."""
-        m = self.measurement
-        row: dict[str, Any] = {"case": self.case.name, "kind": self.case.kind, **m._asdict()}
-        if self.case.images:
-            row["batch_size"] = self.case.images
-            row["images_per_second"] = self.case.images / (m.forward + m.backward)
-        if self.case.multiply_adds:
-            row["gflops_per_second"] = 6e-9 * self.case.multiply_adds / (m.forward + m.backward)
-        return row
-
-    def __str__(self) -> str:
-        m = self.measurement
-        return (
-            f"{self.case.name:<28} {1e3 * m.forward:>10.1f} {1e3 * m.backward:>11.1f} "
-            f"{m.peak_bytes / 2**20:>9.0f} {self.rate():>17}"
-        )
+        """Return the result for JSON."""
+        return dict(vars(self))
 
 
-HEADER = f"{'case':<28} {'forward ms':>10} {'backward ms':>11} {'peak MiB':>9} {'rate':>17}"
+@dataclass(frozen=True)
+class Row:
+    """A case and its results."""
+
+    case: Case
+    results: list[Result]
+    problems: list[str] = field(default_factory=list)  # contenders that are missing or failed
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the row for JSON."""
+        return {
+            "case": self.case.name,
+            "kind": self.case.kind,
+            "results": [result.to_dict() for result in self.results],
+            "problems": self.problems,
+        }
 
 
-def select_cases(wanted: Iterable[str]) -> list[Case]:
-    """Return the cases of a kind ("op", "model") or with a text in their name; all where none is wanted."""
-    wanted = list(wanted)
-    for text in wanted:
-        if not any(text in (case.kind, case.name) or text in case.name for case in CASES):
-            names = ", ".join(case.name for case in CASES)
-            raise InputError(f"no case has {text!r} in its name; wanted op, model, or part of: {names}")
-    return [
-        case for case in CASES if not wanted or any(text == case.kind or text in case.name for text in wanted)
-    ]
+Progress = Callable[[str], None]
 
 
 def run(
     wanted: Iterable[str] = (),
     *,
-    engine_name: str = "numpy",
+    engine_name: str | None = None,
+    threads: int | None = None,
     repeats: int = 5,
+    progress: Progress = lambda text: None,
     report: Callable[[Row], None] = lambda row: None,
 ) -> list[Row]:
-    """Measure cases one after the other; `report` is called with each row as soon as it is known."""
+    """Measure cases one after the other; `report` is called with each row as soon as it is known.
+
+    Raises
+    ------
+    InputError
+        Bad settings, or a case that doesn't exist.
+    """
     if repeats < 1:
         raise InputError(f"repeats: got {repeats}, wanted at least 1")
-    chosen: Engine = engine(engine_name)
+    name = engine_name or default_engine()
+    engine(name)  # a wrong name is better known now
+    chosen = select_cases(wanted)
+    threads = threads or default_threads()
     rows = []
-    for case in select_cases(wanted):
-        row = Row(case, measure(*case.prepare(chosen), repeats=repeats))
-        report(row)
-        rows.append(row)
+    with contextlib.ExitStack() as stack:
+        shared: dict[str, Worker] = {}  # for operations; networks get new processes, for their peaks
+        for case in chosen:
+            row = _measure(case, name, threads, repeats, shared, stack, progress)
+            report(row)
+            rows.append(row)
     return rows
 
 
-def machine() -> dict[str, Any]:
+def default_engine() -> str:
+    """Return the fastest engine for processors that is installed."""
+    return "numba" if "numba" in engine_names() else "numpy"
+
+
+def default_threads() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def machine(threads: int, limits: Limits) -> dict[str, Any]:
     """Return what the figures depend on."""
+    packages = ("numpy", "numba", "torch", "onnxruntime")
+    versions = {}
+    for package in packages:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            versions[package] = metadata.version(package)
     return {
         "processor": platform.machine(),
         "cores": os.cpu_count(),
+        "threads": threads,
         "python": platform.python_version(),
-        "numpy": np.__version__,
+        **versions,
+        "product_gflops": limits.gflops,
+        "copy_gbytes": limits.gbytes,
     }
+
+
+def _measure(
+    case: Case,
+    engine_name: str,
+    threads: int,
+    repeats: int,
+    shared: dict[str, Worker],
+    stack: contextlib.ExitStack,
+    progress: Progress,
+) -> Row:
+    problems: list[str] = []
+    alone = isinstance(case.contenders[0].work, ModelWork)
+    ready: list[tuple[Contender, str, Worker]] = []
+    with contextlib.ExitStack() as own:
+        for contender in _without_doubles(case.contenders, engine_name):
+            library = engine_name if contender.library == OURS else contender.library
+            if not is_installed(library):
+                problems.append(f"{library} is not installed")
+                continue
+            progress(f"{case.name}: {library} gets ready")
+            try:
+                if alone:
+                    worker = Worker(library, threads)
+                    own.callback(worker.close)
+                elif library in shared:
+                    worker = shared[library]
+                else:
+                    worker = shared[library] = Worker(library, threads)
+                    stack.callback(worker.close)
+                worker.prepare(contender.work)
+            except WorkerError as error:
+                problems.append(str(error))
+                shared.pop(library, None)
+                continue
+            ready.append((contender, library, worker))
+        times: list[list[float]] = [[] for _ in ready]
+        for turn in range(repeats):
+            for k, (_, library, worker) in enumerate(ready):
+                progress(f"{case.name}: {library}, {turn + 1} of {repeats}")
+                times[k].append(worker.run())
+        peaks = [worker.peak_bytes() if alone else None for _, _, worker in ready]
+    return Row(case, _results(case, ready, times, peaks), problems)
+
+
+def _without_doubles(contenders: Sequence[Contender], engine_name: str) -> list[Contender]:
+    """Leave out an engine that is measured anyway, as ours."""
+    return [c for c in contenders if c.library != engine_name]
+
+
+def _results(
+    case: Case,
+    ready: list[tuple[Contender, str, Worker]],
+    times: list[list[float]],
+    peaks: list[int | None],
+) -> list[Result]:
+    results: list[Result] = []
+    medians = [statistics.median(t) for t in times]
+    for k, (contender, library, _) in enumerate(ready):
+        work, seconds = contender.work, medians[k]
+        if case.kind == "cost":
+            # pairs of with and without
+            ratio = seconds / medians[k + 1] if k % 2 == 0 and k + 1 < len(medians) else None
+        else:
+            ratio = seconds / medians[0] if k else None
+        results.append(
+            Result(
+                library,
+                work.model if isinstance(work, ModelWork) else work.op,
+                seconds,
+                max(times[k]) / min(times[k]),
+                ratio,
+                peaks[k],
+                2e-9 * work.multiply_adds / seconds,
+                1e-9 * work.moved_bytes / seconds,
+            )
+        )
+    return results

@@ -55,6 +55,11 @@ def image_size(name: str) -> int:
     return _entry(name).image_size
 
 
+def model_config(name: str) -> ResNetConfig:
+    """Return what makes the network of this name."""
+    return _entry(name).config
+
+
 def create_model(
     name: str,
     *,

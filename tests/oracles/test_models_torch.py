@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from senumpy import create_model
+from senumpy.bench.torch_peer import TorchResNet
 from senumpy.layers import BatchNorm2d, SEConfig
 
 
@@ -40,88 +41,6 @@ def test_published_weights_classify_real_images(name, file, parameters, shared_d
     accuracy = np.mean(np.argmax(logits, axis=1) == labels)
     # 99.8 % for ResNet-20 as recorded; the deeper one is no worse
     assert accuracy >= 0.998
-
-
-class TorchSE(nn.Module):
-    def __init__(self, channels, config):
-        super().__init__()
-        hidden = max(1, channels // config.reduction)
-        self.fc1 = nn.Linear(channels, hidden, bias=config.bias)
-        self.fc2 = nn.Linear(hidden, channels, bias=config.bias)
-        self.pool = torch.mean if config.squeeze == "avg" else torch.amax
-        self.gate = {"sigmoid": torch.sigmoid, "tanh": torch.tanh, "relu": torch.relu}[config.gate]
-
-    def forward(self, u):
-        s = self.gate(self.fc2(torch.relu(self.fc1(self.pool(u, dim=(2, 3))))))
-        return u * s[:, :, None, None]
-
-
-class TorchUnit(nn.Module):
-    def __init__(self, channels, width, stride, config, *, bottleneck, stride_in):
-        super().__init__()
-        out = width * (4 if bottleneck else 1)
-        if bottleneck:
-            first, second = (stride, 1) if stride_in == "1x1" else (1, stride)
-            shapes = [(channels, width, 1, first), (width, width, 3, second), (width, out, 1, 1)]
-        else:
-            shapes = [(channels, width, 3, stride), (width, width, 3, 1)]
-        for k, (i, o, kernel, s) in enumerate(shapes, start=1):
-            setattr(self, f"conv{k}", nn.Conv2d(i, o, kernel, s, kernel // 2, bias=False))
-            setattr(self, f"bn{k}", nn.BatchNorm2d(o))
-        self.depth = len(shapes)
-        self.se = TorchSE(out, config) if config else nn.Identity()
-        self.downsample = nn.Identity()
-        if stride != 1 or channels != out:
-            self.downsample = nn.Sequential(
-                nn.Conv2d(channels, out, 1, stride, bias=False), nn.BatchNorm2d(out)
-            )
-
-    def forward(self, x):
-        y = x
-        for k in range(1, self.depth + 1):
-            y = getattr(self, f"bn{k}")(getattr(self, f"conv{k}")(y))
-            if k < self.depth:
-                y = torch.relu(y)
-        return torch.relu(self.se(y) + self.downsample(x))
-
-
-class TorchResNet(nn.Module):
-    def __init__(self, config, in_channels, num_classes):
-        super().__init__()
-        width = config.widths[0]
-        imagenet = config.stem == "imagenet"
-        self.conv1 = nn.Conv2d(
-            in_channels, width, 7 if imagenet else 3, 2 if imagenet else 1, 3 if imagenet else 1, bias=False
-        )
-        self.bn1 = nn.BatchNorm2d(width)
-        if not imagenet:
-            self.pool = nn.Identity()
-        elif config.pool == "ceil":
-            self.pool = nn.MaxPool2d(3, 2, ceil_mode=True)
-        else:
-            self.pool = nn.MaxPool2d(3, 2, padding=1)
-        channels = width
-        stages = []
-        for k, (width, blocks) in enumerate(zip(config.widths, config.blocks, strict=True), start=1):
-            units = []
-            for b in range(blocks):
-                se = config.se if config.se and k + 1 in config.se.stages else None
-                bottleneck = config.unit == "bottleneck"
-                stride = 2 if k > 1 and b == 0 else 1
-                units.append(
-                    TorchUnit(channels, width, stride, se, bottleneck=bottleneck, stride_in=config.stride_in)
-                )
-                channels = width * (4 if bottleneck else 1)
-            setattr(self, f"layer{k}", nn.Sequential(*units))
-            stages.append(getattr(self, f"layer{k}"))
-        self.stages = len(stages)
-        self.fc = nn.Linear(channels, num_classes)
-
-    def forward(self, x):
-        x = self.pool(torch.relu(self.bn1(self.conv1(x))))
-        for k in range(1, self.stages + 1):
-            x = getattr(self, f"layer{k}")(x)
-        return self.fc(x.mean(dim=(2, 3)))
 
 
 TWINS = [

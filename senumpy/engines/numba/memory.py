@@ -59,9 +59,9 @@ class Memory:
         return self._free[found].pop()
 
     @property
-    def kept_bytes(self) -> int:
-        """Bytes in store, in use by nobody."""
-        return self._free_bytes
+    def bytes_held(self) -> int:
+        """Bytes in use and in store."""
+        return self._live_bytes + self._free_bytes
 
 
 class _Lease:

@@ -1,0 +1,68 @@
+"""Our own runs of a workload."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from senumpy.bench.workloads import ModelWork, OpWork, Work
+from senumpy.engines import Engine, engine
+from senumpy.models import create_model
+from senumpy.training import SGD
+
+Run = Callable[[], Any]
+
+
+def prepare(name: str, work: Work, threads: int) -> Run:
+    """Return a function that does the work once on the engine of this name."""
+    made = engine(name, threads=threads) if name == "numba" else engine(name)
+    return _model(made, work) if isinstance(work, ModelWork) else _op(made, work)
+
+
+def _model(made: Engine, work: ModelWork) -> Run:
+    model = create_model(work.model, num_classes=work.classes, in_channels=work.channels, engine=made)
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((work.batch, work.channels, work.size, work.size), dtype=np.float32)
+    if not work.train:
+        mode = model.inference()
+        mode.__enter__()  # for the life of the process: weights are prepared once
+        return lambda: model.forward(x)
+    labels = rng.integers(work.classes, size=work.batch)
+    sgd = SGD(model, momentum=0.9, weight_decay=1e-4)
+    model.release_caches()
+
+    def step() -> None:
+        _, cache = made.softmax_cross_entropy_forward(model.forward(x), labels)
+        model.backward(made.softmax_cross_entropy_backward(1.0, cache).dlogits, need_dx=False)
+        sgd.step(0.01)
+
+    return step
+
+
+def _op(made: Engine, work: OpWork) -> Run:
+    arrays = [None if a is None else channels_last(a) for a in random_arrays(work)]
+    forward, backward = (getattr(made, f"{work.op}_{way}") for way in ("forward", "backward"))
+    settings = dict(work.settings)
+    y, _ = forward(*arrays, **settings)
+    dy = channels_last(np.random.default_rng(1).standard_normal(y.shape, dtype=np.float32))
+
+    def run() -> Any:
+        _, cache = forward(*arrays, **settings)
+        return backward(dy, cache)
+
+    return run
+
+
+def random_arrays(work: OpWork) -> list[np.ndarray[Any, Any] | None]:
+    """Return the arguments: the same for every library."""
+    rng = np.random.default_rng(0)
+    return [None if shape is None else rng.standard_normal(shape, dtype=np.float32) for shape in work.shapes]
+
+
+def channels_last(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return an activation in channels-last memory, other arrays as they are."""
+    if array.ndim != 4 or array.shape[2] < 7:  # kernels
+        return array
+    return np.ascontiguousarray(array.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
