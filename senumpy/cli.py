@@ -144,7 +144,7 @@ def _bench(arguments: argparse.Namespace) -> int:
     threads = arguments.threads or bench.default_threads()
     if arguments.plot is not None and not arguments.plot.parent.is_dir():
         raise InputError(f"--plot: no folder {arguments.plot.parent}")
-    bench.select_cases(arguments.cases)  # a wrong name is better known before anything is measured
+    bench.check_settings(arguments.cases, arguments.engine, arguments.repeats)  # before anything is measured
     quiet = arguments.json
     with _status_line() as progress:
         progress("the machine's limits")

@@ -132,6 +132,8 @@ def test_a_reader_that_has_enough_is_no_error():
         ("gradcheck f.py:f,b --like relu", "f.py: no such file"),
         ("bench no-such-case", "no case has 'no-such-case' in its name"),
         ("bench relu --repeats 0", "repeats: got 0"),
+        ("bench relu --plot nowhere/ratios.png", "--plot: no folder nowhere"),
+        ("bench relu --engine nmba", "did you mean 'numba'"),
     ],
 )
 def test_bad_usage_and_names(capsys, tmp_path, monkeypatch, arguments, message):
@@ -225,10 +227,13 @@ def test_gradcheck_of_a_file(capsys, tmp_path, factor, status, word):
     assert result["ok"] is (status == 0)
 
 
-def test_bench(capsys):
-    lines = output(capsys, "bench", "linear 2048", "--repeats=1").splitlines()
-    assert lines[0].startswith("case")
-    assert lines[1].startswith("linear 2048-1000")
-    result = json.loads(output(capsys, "bench", "linear 2048", "--repeats=1", "--json"))
+def test_bench(capsys, tmp_path):
+    chart = tmp_path / "ratios.png"
+    lines = output(capsys, "bench", "linear 2048", "--repeats=1", "--plot", str(chart)).splitlines()
+    assert "GFLOP/s" in lines[4]
+    assert lines[5] == "linear 2048-1000"
+    assert chart.read_bytes().startswith(b"\x89PNG")
+    result = json.loads(output(capsys, "bench", "linear 2048", "--repeats=1", "--engine=numpy", "--json"))
     assert result["rows"][0]["case"] == "linear 2048-1000"
+    assert result["rows"][0]["results"][0]["library"] == "numpy"
     assert result["machine"]["numpy"] == np.__version__

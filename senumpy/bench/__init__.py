@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from senumpy.bench.cases import KINDS, select_cases
 from senumpy.bench.limits import Limits, measure_limits
+from senumpy.bench.measure import Result, Row, check_settings, default_engine, default_threads, machine, run
 from senumpy.bench.report import HEADER, draw_ratios, lines, machine_lines
-from senumpy.bench.run import Result, Row, default_engine, default_threads, machine, run
 
 __all__ = [
     "HEADER",
@@ -13,6 +13,7 @@ __all__ = [
     "Limits",
     "Result",
     "Row",
+    "check_settings",
     "default_engine",
     "default_threads",
     "draw_ratios",

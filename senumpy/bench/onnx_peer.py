@@ -60,7 +60,7 @@ class _Graph:
     """Nodes and weights as they come."""
 
     def __init__(self, model: ResNet):
-        self.layers = dict(model.named_layers())
+        self.layers: dict[str, Any] = dict(model.named_layers())
         self.state = model.state_dict()
         self.nodes: list[Any] = []
         self.weights: dict[str, np.ndarray[Any, Any]] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -26,9 +27,13 @@ def _model(made: Engine, work: ModelWork) -> Run:
     rng = np.random.default_rng(0)
     x = rng.standard_normal((work.batch, work.channels, work.size, work.size), dtype=np.float32)
     if not work.train:
-        mode = model.inference()
-        mode.__enter__()  # for the life of the process: weights are prepared once
-        return lambda: model.forward(x)
+        inference = contextlib.ExitStack()
+        inference.enter_context(model.inference())  # weights are prepared once, in the first call
+
+        def infer(_keeps_the_mode: Any = inference) -> Any:
+            return model.forward(x)
+
+        return infer
     labels = rng.integers(work.classes, size=work.batch)
     sgd = SGD(model, momentum=0.9, weight_decay=1e-4)
     model.release_caches()

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from senumpy.bench.limits import Limits
-from senumpy.bench.run import Result, Row
+from senumpy.bench.measure import Result, Row
 from senumpy.errors import InputError
 
 HEADER = f"{'':<28}{'ms':>9}{'ratio':>8}{'GFLOP/s':>9}{'of limit':>9}{'GB/s':>7}{'MiB':>8}"

@@ -16,10 +16,11 @@ from typing import Any
 from senumpy.bench.workloads import Work
 from senumpy.errors import InputError
 
+resource: Any
 try:
     import resource
 except ImportError:  # Windows
-    resource = None  # type: ignore[assignment]
+    resource = None
 
 _PACKAGES = {"pytorch": ("torch",), "onnxruntime": ("onnxruntime", "onnx")}
 _SHORT = 0.02  # seconds: works that are over sooner are repeated, and divided

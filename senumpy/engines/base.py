@@ -124,7 +124,7 @@ class Engine:
 
     @contextmanager
     def frozen_weights(self) -> Iterator[None]:
-        """Promise that arrays marked read-only don't change inside: an engine may keep what it makes of them."""
+        """Promise that read-only arrays don't change inside: an engine may keep what it makes of them."""
         yield
 
     @staticmethod
@@ -142,8 +142,8 @@ class Engine:
         """Return zeros."""
         return np.zeros(tuple(shape), dtype)
 
-    @staticmethod
     def sgd_update(
+        self,
         value: Array,
         gradient: Array,
         velocity: Array,

@@ -124,7 +124,7 @@ class Layer:
             layer.accumulating = mode
 
     def release_caches(self, mode: bool = True) -> None:
-        """Make each `backward` give up what its `forward` kept, layer by layer: training needs less memory."""
+        """Make each `backward` give up what its `forward` kept: training needs less memory."""
         for _, layer in self.named_layers():
             layer.releasing = mode
 

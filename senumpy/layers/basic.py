@@ -68,10 +68,10 @@ class Conv2d(Layer):
 
     def backward(self, dy: Array) -> Array:
         """Set the gradients of weight and bias; return dx."""
-        dx, dw, db = self.engine.conv2d_backward(dy, self._kept())
-        self._receive(self.weight, dw)
-        self._receive(self.bias, db)
-        return dx
+        gradients: Any = self.engine.conv2d_backward(dy, self._kept())
+        self._receive(self.weight, gradients.dw)
+        self._receive(self.bias, gradients.db)
+        return gradients.dx
 
 
 class Linear(Layer):

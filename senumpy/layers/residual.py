@@ -83,9 +83,7 @@ class ConvBN(Sequential):
         if bn.training or bn.recording:
             return super().forward(x)
         self._keep(None)
-        return self.engine.conv_bn_inference(
-            x, conv.weight.value, *bn.values(), eps=bn.eps, **conv.settings
-        )
+        return self.engine.conv_bn_inference(x, conv.weight.value, *bn.values(), eps=bn.eps, **conv.settings)
 
 
 class Residual(Layer):
@@ -146,9 +144,8 @@ class Residual(Layer):
         se: Any = self.se.weights() if self.se else (None, None, None, None)
         settings: dict[str, Any] = {"eps": bn.eps, **(self.se.settings() if self.se else {})}
         self._keep(None)
-        return self.engine.residual_end_inference(
-            x, conv.weight.value, *bn.values(), *se, shortcut, **settings, **conv.settings
-        )
+        end: Any = self.engine.residual_end_inference
+        return end(x, conv.weight.value, *bn.values(), *se, shortcut, **settings, **conv.settings)
 
     def _tail_forward(self, c: Array, shortcut: Array) -> Array:
         bn = self._last_bn

@@ -78,9 +78,7 @@ def conv_bn_relu_forward(
     return y, ConvBNReLUCache(conv, norm, relu)
 
 
-def conv_bn_relu_backward(
-    dy: Array, cache: ConvBNReLUCache, *, need_dx: bool = True
-) -> ConvBNReLUGradients:
+def conv_bn_relu_backward(dy: Array, cache: ConvBNReLUCache, *, need_dx: bool = True) -> ConvBNReLUGradients:
     """Return the gradients of `conv_bn_relu_forward` for an upstream gradient `dy` (N, O, H', W')."""
     (dv,) = relu_backward(dy, cache.relu)
     du, dgamma, dbeta = batchnorm2d_backward(dv, cache.norm)

@@ -20,7 +20,8 @@ def complete_settings(given: Mapping[str, Any], train: Dataset) -> TrainConfig:
 
     The recipe is that of ResNets on CIFAR (He et al. 2016): momentum 0.9, weight decay 1e-4, learning rate
     0.1 for batches of 128, with a warm-up and a cosine. Tiny images, which are few as a rule, get smaller
-    batches and more weight decay. The engine is `numba` where it is installed. The learning rate is in proportion to the batch size (Goyal et al. 2017).
+    batches and more weight decay. The learning rate is in proportion to the batch size (Goyal et al. 2017).
+    The engine is `numba` where it is installed.
 
     Raises
     ------

@@ -254,7 +254,9 @@ class _Run:
         progress.line(f"run    {self.folder.path}{', complete' if complete else begin}")
         if not complete:
             if model.engine.must_compile:
-                progress.line("note   kernels are compiled on first use, some ten seconds; later runs find them")
+                progress.line(
+                    "note   kernels are compiled on first use, some ten seconds; later runs find them"
+                )
             progress.header()
 
     def _summary(self) -> Summary:

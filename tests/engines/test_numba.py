@@ -340,7 +340,9 @@ def test_threads_from_the_environment():
 @pytest.mark.parametrize("wrong", ["0", "two", "-1", "1000"])
 def test_wrong_threads_in_the_environment(monkeypatch, wrong):
     monkeypatch.setenv("SENUMPY_NUM_THREADS", wrong)
-    with pytest.raises(senumpy.InputError, match=f"SENUMPY_NUM_THREADS: got '{wrong}', wanted a number from 1"):
+    with pytest.raises(
+        senumpy.InputError, match=f"SENUMPY_NUM_THREADS: got '{wrong}', wanted a number from 1"
+    ):
         senumpy.engine("numba")
 
 

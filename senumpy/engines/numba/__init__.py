@@ -1,19 +1,16 @@
 """The engine for processors: kernels compiled by Numba, fused, in channels-last memory, on all cores.
 
-    compiler, threads, memory       how code is compiled, run on all cores, and given memory
-    microkernel, products, direct   matrix products, and convolution as products
-    tiles, winograd, depthwise      two other ways to convolve
-    passes, pooling, excite,        what goes over an activation once
-      elementwise
-    convolution, norm, tail, dense  formulas and choices around these kernels
-    *_ops                           the engine's operations: checks, memory order, caches
+From the bottom up: `compiler`, `threads` and `memory` compile code, run it on all cores and give it memory;
+`microkernel`, `products` and `direct` multiply matrices, and convolve by that; `tiles` and `winograd`, and
+`depthwise`, are two other ways to convolve; `passes`, `pooling`, `excite` and `elementwise` go over an
+activation once. `convolution`, `norm`, `tail` and `dense` hold the formulas and choices around these kernels,
+and the `*_ops` are the engine's operations: checks, memory order, caches.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from senumpy.engines.numba.compiler import cache_is_empty
 from senumpy.engines.numba.conv_ops import ConvOps

@@ -32,7 +32,7 @@ def compiled(function: Callable[..., Any]) -> Any:
 
 
 def kernel(function: Callable[..., Any]) -> Any:
-    """Compile a function that only compiled code calls: without the entry for Python, which takes its time."""
+    """Compile a function that only compiled code calls: without the entry for Python, which takes time."""
     return _compiled(function, {"no_cpython_wrapper": True, "no_cfunc_wrapper": True})
 
 
@@ -43,7 +43,12 @@ def inlined(function: Callable[..., Any]) -> Any:
 
 def _compiled(function: Callable[..., Any], extra: dict[str, Any]) -> Any:
     options: dict[str, Any] = {
-        "nogil": True, "error_model": "numpy", "fastmath": _REORDER, "no_rewrites": True, "_nrt": False, **extra,
+        "nogil": True,
+        "error_model": "numpy",
+        "fastmath": _REORDER,
+        "no_rewrites": True,
+        "_nrt": False,
+        **extra,
     }
     if _CACHE is None:
         return numba.njit(**options)(function)

@@ -45,7 +45,7 @@ class UnitCache(NamedTuple):
 
 
 class InferenceCache(NamedTuple):
-    """What the gradient with given statistics needs: the folded forward keeps no result of the convolution."""
+    """What the gradient with given statistics needs: folded, the forward keeps no convolution's result."""
 
     conv: ConvCache
     vectors: tuple[Array, Array, Array, Array]  # gamma, beta, mean, var
@@ -83,7 +83,7 @@ class ConvOps(Engine):
 
     runtime: Runtime
 
-    def conv2d_forward(self, x, w, b=None, *, stride=1, padding=0, dilation=1, groups=1):  # type: ignore
+    def conv2d_forward(self, x, w, b=None, *, stride=1, padding=0, dilation=1, groups=1):
         """See `senumpy.ops.conv2d_forward`."""
         window, out = check_conv_arguments(x, w, b, stride, padding, dilation, groups)
         if x.dtype not in NOTHING:  # complex steps
@@ -98,7 +98,7 @@ class ConvOps(Engine):
         n, o, h, width = shape_of(conv)
         return as_image(y, n, o, h, width), ConvCache(rows, w, conv, b is not None)
 
-    def conv2d_backward(self, dy, cache, *, need_dx=True):  # type: ignore
+    def conv2d_backward(self, dy, cache, *, need_dx=True):
         """See `senumpy.ops.conv2d_backward`."""
         if not isinstance(cache, ConvCache):
             return Engine.conv2d_backward(dy, cache, need_dx=need_dx)
@@ -117,13 +117,9 @@ class ConvOps(Engine):
             dx = as_image(rows, g.n, g.c, g.h, g.w)
         return dx, convolution.backward_weights(self.runtime, cache.x, dy, cache.w, cache.conv)
 
-    def conv_bn_relu_forward(  # type: ignore
-        self, x, w, gamma, beta, *, eps=1e-5, stride=1, padding=0, dilation=1, groups=1
-    ):
+    def conv_bn_relu_forward(self, x, w, gamma, beta, *, eps=1e-5, stride=1, padding=0, dilation=1, groups=1):
         """See `senumpy.ops.conv_bn_relu_forward`."""
-        c, cache = self.conv2d_forward(
-            x, w, stride=stride, padding=padding, dilation=dilation, groups=groups
-        )
+        c, cache = self.conv2d_forward(x, w, stride=stride, padding=padding, dilation=dilation, groups=groups)
         check_batch_arguments(c, gamma, beta, eps)
         if not isinstance(cache, ConvCache):
             return Engine.conv_bn_relu_forward(
@@ -133,7 +129,7 @@ class ConvOps(Engine):
         y = norm.transform(self.runtime, normed, relu=True)
         return norm.as_result(y, normed), UnitCache(cache, normed)
 
-    def conv_bn_relu_backward(self, dy, cache, *, need_dx=True):  # type: ignore
+    def conv_bn_relu_backward(self, dy, cache, *, need_dx=True):
         """See `senumpy.ops.conv_bn_relu_backward`."""
         if not isinstance(cache, UnitCache):
             return Engine.conv_bn_relu_backward(dy, cache, need_dx=need_dx)
@@ -142,33 +138,30 @@ class ConvOps(Engine):
         dx, dw = self._conv_gradients(found.dx, cache.conv, need_dx)
         return ConvBNReLUGradients(dx, dw, found.dgamma, found.dbeta)
 
-    def conv_bn_relu_inference_forward(  # type: ignore
+    def conv_bn_relu_inference_forward(
         self, x, w, gamma, beta, mean, var, *, eps=1e-5, stride=1, padding=0, dilation=1, groups=1
     ):
         """See `senumpy.ops.conv_bn_relu_inference_forward`; batch norm is folded into the kernels."""
         settings = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
         y, cache = self._folded(x, w, gamma, beta, mean, var, eps=eps, relu=True, **settings)
         if cache is None:
-            return Engine.conv_bn_relu_inference_forward(
-                x, w, gamma, beta, mean, var, eps=eps, **settings
-            )
+            return Engine.conv_bn_relu_inference_forward(x, w, gamma, beta, mean, var, eps=eps, **settings)
         return y, InferenceCache(cache, (gamma, beta, mean, var), eps)
 
-    def conv_bn_inference(self, x, w, gamma, beta, mean, var, *, eps=1e-5, **settings):  # type: ignore
+    def conv_bn_inference(self, x, w, gamma, beta, mean, var, *, eps=1e-5, **settings):
         """See `Engine.conv_bn_inference`; batch norm is folded into the kernels."""
         y, _ = self._folded(x, w, gamma, beta, mean, var, eps=eps, relu=False, **settings)
         if y is None:
             return Engine.conv_bn_inference(self, x, w, gamma, beta, mean, var, eps=eps, **settings)
         return y
 
-    def _folded(  # type: ignore
-        self, x, w, gamma, beta, mean, var, *, eps, relu, stride=1, padding=0, dilation=1, groups=1
-    ):
+    def _folded(self, x, w, gamma, beta, mean, var, *, eps, relu, stride=1, padding=0, dilation=1, groups=1):
         """Run convolution, batch norm with given statistics and, if wanted, ReLU.
 
         Return the result and the convolution's cache, or two None where folding would not be exact: complex
         numbers, and statistics that make a kernel infinite.
         """
+
         def make() -> tuple[Convolution, Array | None, Array]:
             window, out = check_conv_arguments(x, w, None, stride, padding, dilation, groups)
             conv = convolution.plan(self.runtime, x, w, window, groups, out)
@@ -188,7 +181,7 @@ class ConvOps(Engine):
         n, o, h, width = shape_of(conv)
         return as_image(y, n, o, h, width), ConvCache(rows, w, conv, False)
 
-    def conv_bn_relu_inference_backward(self, dy, cache, *, need_dx=True):  # type: ignore
+    def conv_bn_relu_inference_backward(self, dy, cache, *, need_dx=True):
         """See `senumpy.ops.conv_bn_relu_inference_backward`; the convolution is run again."""
         if not isinstance(cache, InferenceCache):
             return Engine.conv_bn_relu_inference_backward(dy, cache, need_dx=need_dx)
@@ -197,6 +190,6 @@ class ConvOps(Engine):
         check_upstream(dy, shape, conv.x.dtype)
         c = convolution.forward(self.runtime, conv.x, conv.w, conv.conv, no_epilogue(conv.x.dtype))
         normed = norm.given(c, shape, gamma, beta, mean, var, cache.eps)
-        found = norm.gradients(self.runtime, self.runtime.rows(dy), normed, relu=True)
+        found: Any = norm.gradients(self.runtime, self.runtime.rows(dy), normed, relu=True)
         dx, dw = self._conv_gradients(found.dx, conv, need_dx)
-        return ConvBNReLUInferenceGradients(dx, dw, found.dgamma, found.dbeta, found.dmean, found.dvar)
+        return ConvBNReLUInferenceGradients(dx, dw, *found[1:])

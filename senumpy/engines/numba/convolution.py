@@ -67,7 +67,9 @@ class Convolution(NamedTuple):
         return Convolution(small, self.groups, "direct")
 
 
-def plan(runtime: Runtime, x: Array, w: Array, window: Window, groups: int, out: tuple[int, int]) -> Convolution:
+def plan(
+    runtime: Runtime, x: Array, w: Array, window: Window, groups: int, out: tuple[int, int]
+) -> Convolution:
     """Choose the way for `x` (N, C, H, W) and `w` (O, C/groups, kh, kw)."""
     g = geometry(x, w.shape[0], window, out)
     if groups == g.c == g.o:
@@ -240,9 +242,7 @@ def _winograd_weights(runtime: Runtime, x: Array, dy: Array, g: Geometry, dw: Ar
         sums = runtime.empty(matrices, x.dtype)
         scratch = runtime.scratch(lines, x.dtype)
         size = max(1, min(winograd.PHASE_TILES, tiles // 8))
-        runtime.run(
-            winograd.weights_in_phases, x, t, dy, t_out, tiles, size, width, v, z, sums, scratch, dw
-        )
+        runtime.run(winograd.weights_in_phases, x, t, dy, t_out, tiles, size, width, v, z, sums, scratch, dw)
 
 
 def _decimated(runtime: Runtime, x: Array, g: Geometry) -> Array:
@@ -284,7 +284,9 @@ def _panels(runtime: Runtime, w: Array, conv: Convolution) -> Array:
     line = flat(w)
     for group in range(groups):
         to = panels[group * size :]
-        runtime.run(products.pack, line, group * o * c * g.taps, g.taps, c, 1, g.taps, o, c * g.taps, width, to)
+        runtime.run(
+            products.pack, line, group * o * c * g.taps, g.taps, c, 1, g.taps, o, c * g.taps, width, to
+        )
     return panels
 
 
@@ -323,5 +325,17 @@ def _transposed_panels(runtime: Runtime, w: Array, conv: Convolution) -> Array:
     # Columns with taps before channels, as patches have them.
     line = flat(w) if g.taps == 1 else flat(w.reshape(g.o, c, g.taps).transpose(0, 2, 1))
     for group in range(groups):
-        runtime.run(products.pack, line, group * o * c * g.taps, 1, o, 0, c * g.taps, g.taps * c, 1, width, panels[group * size :])
+        runtime.run(
+            products.pack,
+            line,
+            group * o * c * g.taps,
+            1,
+            o,
+            0,
+            c * g.taps,
+            g.taps * c,
+            1,
+            width,
+            panels[group * size :],
+        )
     return panels

@@ -14,7 +14,9 @@ from senumpy.ops.excitation import ExcitationGradients
 
 def product(n: int, inputs: int, outputs: int) -> convolution.Convolution:
     """Return (n, inputs) times (inputs, outputs) as a convolution of n images with one pixel."""
-    return convolution.Convolution(Geometry(n, 1, 1, inputs, 1, 1, outputs, *([1] * 4), 0, 0, 1, 1), 1, "direct")
+    g = Geometry(n, 1, 1, inputs, 1, 1, outputs, kh=1, kw=1, stride_h=1, stride_w=1, pad_h=0, pad_w=0,
+                 dilation_h=1, dilation_w=1)  # fmt: skip
+    return convolution.Convolution(g, 1, "direct")
 
 
 def linear(runtime: Runtime, x: Array, w: Array, b: Array | None) -> Array:

@@ -51,7 +51,9 @@ def finish_rows(y, y0, ldy, rows, columns, column, bias, gate, g0, shortcut, rel
 
 @kernel
 def _finish_chunk(y, rows, columns, bias, gate, shortcut, relu, chunk, thread):
-    finish_rows(y, chunk * rows * columns, columns, rows, columns, 0, bias, gate, chunk * columns, shortcut, relu)
+    finish_rows(
+        y, chunk * rows * columns, columns, rows, columns, 0, bias, gate, chunk * columns, shortcut, relu
+    )
 
 
 @compiled
@@ -119,9 +121,9 @@ def _rows_chunk(x, g, groups, panels, width, blocks, y, bias, gate, shortcut, re
     y0 = first * g.o + group * o
     for k in range(0, c, DEPTH_BLOCK):
         block_product(
-            x, first * g.c + group * c + k, g.c, last - first, min(DEPTH_BLOCK, c - k), panels, p0 + k * width,
-            c, left // width, (left + columns + width - 1) // width, o, width, y, y0, g.o, k > 0,
-            scratch[thread],
+            x, first * g.c + group * c + k, g.c, last - first, min(DEPTH_BLOCK, c - k),
+            panels, p0 + k * width, c, left // width, (left + columns + width - 1) // width, o, width,
+            y, y0, g.o, k > 0, scratch[thread],
         )  # fmt: skip
     column = group * o + left
     finish_rows(

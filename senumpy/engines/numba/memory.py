@@ -1,7 +1,7 @@
 """Memory that is used again: results of one step take the place of those of the step before.
 
-A new array of 50 MB costs as much in page faults as the kernel that fills it. So an engine keeps the blocks of
-arrays that nobody holds any more, and hands them out again by size. In store and in use together are never
+A new array of 50 MB costs as much in page faults as the kernel that fills it. So an engine keeps the blocks
+of arrays that nobody holds any more, and hands them out again by size. In store and in use together are never
 more than were once in use (or 64 MB), and all of it goes with the engine.
 """
 
@@ -50,7 +50,7 @@ class Memory:
                 self._free.setdefault(capacity, []).append(block)
 
     def _take(self, capacity: int) -> np.ndarray[Any, Any]:
-        """Return the smallest block in store that is large enough, but not over twice as large; or a new one."""
+        """Return the smallest block in store that is large enough and not twice too large, or a new one."""
         fitting = [c for c, blocks in self._free.items() if capacity <= c <= 2 * capacity and blocks]
         if not fitting:
             return np.empty(capacity + _ALIGNMENT, np.uint8)

@@ -54,7 +54,7 @@ def _make_tile(rows: int) -> Any:
 
 
 def _emit(context: Any, builder: Any, argument_types: Any, args: Any, rows: int) -> None:
-    a, a0, row, column, b, b0, c, c0, ldc, depth, add = args
+    _, a0, row, column, _, b0, _, c0, ldc, depth, add = args
     scalar = context.get_data_type(argument_types[6].dtype)
     lanes = PANEL_BYTES // (4 if isinstance(scalar, ir.FloatType) else 8)
     vector = ir.VectorType(scalar, lanes)
@@ -135,7 +135,7 @@ _tile_6, _tile_4, _tile_2, _tile_1 = (_make_tile(rows) for rows in (6, 4, 2, 1))
 
 
 @kernel
-def multiply_panel(a, a0, row, column, b, b0, c, c0, ldc, rows, depth, add):  # type: ignore[no-untyped-def]
+def multiply_panel(a, a0, row, column, b, b0, c, c0, ldc, rows, depth, add):
     """c[:rows, one panel] (+)= a[:rows, :depth] b[:depth, one panel].
 
     a, b, c are flat arrays, a0, b0, c0 where the matrices begin in them; `row` and `column` are a's strides,

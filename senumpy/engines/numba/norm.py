@@ -20,7 +20,6 @@ from senumpy.engines.numba import passes
 from senumpy.engines.numba.geometry import Array, as_image
 from senumpy.engines.numba.runtime import NOTHING, Runtime
 
-
 _WIDEST = 256  # numbers in a wide row
 
 
@@ -106,15 +105,11 @@ def transform(runtime: Runtime, norm: Norm, *, relu: bool) -> Array:
     """Return y, or relu(y), as rows."""
     y = runtime.empty(norm.x.size, norm.x.dtype)
     nothing = NOTHING[norm.x.dtype]
-    runtime.run(
-        passes.transform, norm.x, *norm.wide_sizes, *norm.vectors(), 0, nothing, relu, y
-    )
+    runtime.run(passes.transform, norm.x, *norm.wide_sizes, *norm.vectors(), 0, nothing, relu, y)
     return y
 
 
-def sums(
-    runtime: Runtime, dy: Array, norm: Norm, gate: int, y: Array | None = None
-) -> tuple[Array, Array]:
+def sums(runtime: Runtime, dy: Array, norm: Norm, gate: int, y: Array | None = None) -> tuple[Array, Array]:
     """Return the sums over each image of g and g xhat, (N, C) in float64."""
     n, rows, c = norm.wide_sizes
     shape = n, -(-rows // passes.BLOCK_ROWS) * norm.wide, norm.shape[1]

@@ -48,7 +48,7 @@ class NormOps(Engine):
 
     runtime: Runtime
 
-    def batchnorm2d_forward(self, x, gamma, beta, *, eps=1e-5):  # type: ignore
+    def batchnorm2d_forward(self, x, gamma, beta, *, eps=1e-5):
         """See `senumpy.ops.batchnorm2d_forward`."""
         check_batch_arguments(x, gamma, beta, eps)
         if x.dtype not in NOTHING:
@@ -56,7 +56,7 @@ class NormOps(Engine):
         normed = norm.normalise(self.runtime, self.runtime.rows(x), x.shape, gamma, beta, eps)
         return norm.as_result(norm.transform(self.runtime, normed, relu=False), normed), normed
 
-    def batchnorm2d_backward(self, dy, cache):  # type: ignore
+    def batchnorm2d_backward(self, dy, cache):
         """See `senumpy.ops.batchnorm2d_backward`."""
         if not isinstance(cache, Norm):
             return Engine.batchnorm2d_backward(dy, cache)
@@ -64,7 +64,7 @@ class NormOps(Engine):
         found = norm.gradients(self.runtime, self.runtime.rows(dy), cache, relu=False)
         return BatchNorm2dGradients(norm.as_result(found.dx, cache), found.dgamma, found.dbeta)
 
-    def batchnorm2d_inference_forward(self, x, gamma, beta, mean, var, *, eps=1e-5):  # type: ignore
+    def batchnorm2d_inference_forward(self, x, gamma, beta, mean, var, *, eps=1e-5):
         """See `senumpy.ops.batchnorm2d_inference_forward`."""
         check_norm_arguments(x, eps, gamma=gamma, beta=beta, mean=mean, var=var)
         if x.dtype not in NOTHING:
@@ -72,15 +72,15 @@ class NormOps(Engine):
         normed = norm.given(self.runtime.rows(x), x.shape, gamma, beta, mean, var, eps)
         return norm.as_result(norm.transform(self.runtime, normed, relu=False), normed), normed
 
-    def batchnorm2d_inference_backward(self, dy, cache):  # type: ignore
+    def batchnorm2d_inference_backward(self, dy, cache):
         """See `senumpy.ops.batchnorm2d_inference_backward`."""
         if not isinstance(cache, Norm):
             return Engine.batchnorm2d_inference_backward(dy, cache)
         check_upstream(dy, cache.shape, cache.x.dtype)
-        dx, *rest = norm.gradients(self.runtime, self.runtime.rows(dy), cache, relu=False)
-        return BatchNorm2dInferenceGradients(norm.as_result(dx, cache), *rest)
+        found: Any = norm.gradients(self.runtime, self.runtime.rows(dy), cache, relu=False)
+        return BatchNorm2dInferenceGradients(norm.as_result(found.dx, cache), *found[1:])
 
-    def residual_tail_forward(  # type: ignore
+    def residual_tail_forward(
         self, c, gamma, beta, w1, b1, w2, b2, shortcut, *, eps=1e-5, squeeze="avg", gate="sigmoid"
     ):
         """See `senumpy.ops.residual_tail_forward`."""
@@ -94,14 +94,14 @@ class NormOps(Engine):
         normed = norm.normalise(self.runtime, self.runtime.rows(c), c.shape, gamma, beta, eps)
         return self._tail(normed, se, shortcut, squeeze, gate, trained=True)
 
-    def residual_tail_backward(self, dy, cache):  # type: ignore
+    def residual_tail_backward(self, dy, cache):
         """See `senumpy.ops.residual_tail_backward`."""
         if not isinstance(cache, TailCache | ComposedTailCache):
             return Engine.residual_tail_backward(dy, cache)
-        dc, dshortcut, (dgamma, dbeta, _, _), se = self._tail_back(dy, cache)
-        return ResidualTailGradients(dc, dgamma, dbeta, *se, dshortcut)
+        dc, dshortcut, (dgamma, dbeta, _, _), (dw1, db1, dw2, db2) = self._tail_back(dy, cache)
+        return ResidualTailGradients(dc, dgamma, dbeta, dw1, db1, dw2, db2, dshortcut)
 
-    def residual_tail_inference_forward(  # type: ignore
+    def residual_tail_inference_forward(
         self, c, gamma, beta, mean, var, w1, b1, w2, b2, shortcut, *, eps=1e-5, squeeze="avg", gate="sigmoid"
     ):
         """See `senumpy.ops.residual_tail_inference_forward`."""
@@ -115,12 +115,13 @@ class NormOps(Engine):
         normed = norm.given(self.runtime.rows(c), c.shape, gamma, beta, mean, var, eps)
         return self._tail(normed, se, shortcut, squeeze, gate, trained=False)
 
-    def residual_tail_inference_backward(self, dy, cache):  # type: ignore
+    def residual_tail_inference_backward(self, dy, cache):
         """See `senumpy.ops.residual_tail_inference_backward`."""
         if not isinstance(cache, TailCache | ComposedTailCache):
             return Engine.residual_tail_inference_backward(dy, cache)
-        dc, dshortcut, norm_gradients, se = self._tail_back(dy, cache)
-        return ResidualTailInferenceGradients(dc, *norm_gradients, *se, dshortcut)
+        dc, dshortcut, vectors, (dw1, db1, dw2, db2) = self._tail_back(dy, cache)
+        dgamma, dbeta, dmean, dvar = vectors
+        return ResidualTailInferenceGradients(dc, dgamma, dbeta, dmean, dvar, dw1, db1, dw2, db2, dshortcut)
 
     def _tail(
         self, normed: Norm, se: SEWeights | None, shortcut: Array, squeeze: str, gate: str, *, trained: bool
@@ -150,7 +151,7 @@ class NormOps(Engine):
         dc, *norm_gradients = norm.gradients(self.runtime, self.runtime.rows(dv), normed, relu=False)
         return norm.as_result(dc, normed), norm.as_result(dtotal, normed), norm_gradients, se
 
-    def residual_end_inference(  # type: ignore
+    def residual_end_inference(  # type: ignore[override]
         self, x, w, gamma, beta, mean, var, w1, b1, w2, b2, shortcut, *, eps=1e-5, squeeze="avg",
         gate="sigmoid", stride=1, padding=0, dilation=1, groups=1,
     ):  # fmt: skip
@@ -190,7 +191,8 @@ class NormOps(Engine):
             means = tail.image_means(runtime, rows, g.n, g.h * g.w, g.c).reshape(-1)
             alone = convolution.Epilogue(bias, nothing, nothing, False)
             z = convolution.forward(runtime, means, kernels, product(g.n, g.c, g.o), alone)
-            gates = excitation(runtime, z.reshape(g.n, g.o), *se, gate).s.reshape(-1)
+            w1, b1, w2, b2 = se
+            gates = excitation(runtime, z.reshape(g.n, g.o), w1, b1, w2, b2, gate).s.reshape(-1)
         epilogue = convolution.Epilogue(bias, gates, runtime.rows(shortcut), True)
         y = convolution.forward(runtime, rows, kernels, conv, epilogue)
         return as_image(y, g.n, g.o, g.out_h, g.out_w)

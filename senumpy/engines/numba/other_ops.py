@@ -74,7 +74,7 @@ class OtherOps(Engine):
 
     runtime: Runtime
 
-    def linear_forward(self, x, w, b=None):  # type: ignore
+    def linear_forward(self, x, w, b=None):
         """See `senumpy.ops.linear_forward`."""
         check_linear_arguments(x, w, b)
         if x.dtype not in NOTHING:
@@ -83,7 +83,7 @@ class OtherOps(Engine):
         y = dense.linear(self.runtime, line, w, b)
         return y.reshape(x.shape[0], w.shape[0]), LinearCache(line, w, b is not None, x.shape)
 
-    def linear_backward(self, dy, cache):  # type: ignore
+    def linear_backward(self, dy, cache):
         """See `senumpy.ops.linear_backward`."""
         if not isinstance(cache, LinearCache):
             return Engine.linear_backward(dy, cache)
@@ -91,7 +91,7 @@ class OtherOps(Engine):
         dx, dw, db = dense.linear_gradients(self.runtime, flat(dy), cache.x, cache.w, cache.has_bias)
         return LinearGradients(dx.reshape(cache.shape), dw, db)
 
-    def excitation_forward(self, z, w1, b1, w2, b2, *, gate="sigmoid"):  # type: ignore
+    def excitation_forward(self, z, w1, b1, w2, b2, *, gate="sigmoid"):
         """See `senumpy.ops.excitation_forward`."""
         check_gate(gate)
         check_array("z", z, ("N", "C"))
@@ -102,14 +102,14 @@ class OtherOps(Engine):
         cache = dense.excitation(self.runtime, z, w1, b1, w2, b2, gate)
         return cache.s.copy(), cache
 
-    def excitation_backward(self, dy, cache):  # type: ignore
+    def excitation_backward(self, dy, cache):
         """See `senumpy.ops.excitation_backward`."""
         if not isinstance(cache, Excitation):
             return Engine.excitation_backward(dy, cache)
         check_upstream(dy, cache.s.shape, cache.s.dtype)
         return dense.excitation_gradients(self.runtime, np.asarray(dy), cache)
 
-    def relu_forward(self, x):  # type: ignore
+    def relu_forward(self, x):
         """See `senumpy.ops.relu_forward`."""
         check_array("x", x)
         line = _in_memory_order(x)
@@ -120,7 +120,7 @@ class OtherOps(Engine):
         result = _like(y, x)
         return result, ReLUCache(result)
 
-    def relu_backward(self, dy, cache):  # type: ignore
+    def relu_backward(self, dy, cache):
         """See `senumpy.ops.relu_backward`."""
         if not isinstance(cache, ReLUCache):
             return Engine.relu_backward(dy, cache)
@@ -130,7 +130,7 @@ class OtherOps(Engine):
         self.runtime.run(elementwise.relu_back, line, y, dx)
         return ReLUGradients(_like(dx, cache.y))
 
-    def residual_add_forward(self, branch, shortcut):  # type: ignore
+    def residual_add_forward(self, branch, shortcut):
         """See `senumpy.ops.residual_add_forward`."""
         check_array("branch", branch, ("N", "C", "H", "W"))
         check_array("shortcut", shortcut, branch.shape)
@@ -141,7 +141,7 @@ class OtherOps(Engine):
         self.runtime.run(elementwise.add, self.runtime.rows(branch), self.runtime.rows(shortcut), rows)
         return y, GlobalAvgCache(branch.shape, branch.dtype)
 
-    def global_avg_pool_forward(self, x):  # type: ignore
+    def global_avg_pool_forward(self, x):
         """See `senumpy.ops.global_avg_pool_forward`."""
         check_array("x", x, ("N", "C", "H", "W"))
         if x.dtype not in NOTHING:
@@ -149,7 +149,7 @@ class OtherOps(Engine):
         n, c, h, w = x.shape
         return image_means(self.runtime, self.runtime.rows(x), n, h * w, c), GlobalAvgCache(x.shape, x.dtype)
 
-    def global_avg_pool_backward(self, dy, cache):  # type: ignore
+    def global_avg_pool_backward(self, dy, cache):
         """See `senumpy.ops.global_avg_pool_backward`."""
         if not isinstance(cache, GlobalAvgCache):
             return Engine.global_avg_pool_backward(dy, cache)
@@ -159,7 +159,7 @@ class OtherOps(Engine):
         self.runtime.run(elementwise.spread, flat(dy), n, h * w, c, 1.0 / (h * w), rows)
         return GlobalAvgPoolGradients(dx)
 
-    def global_max_pool_forward(self, x):  # type: ignore
+    def global_max_pool_forward(self, x):
         """See `senumpy.ops.global_max_pool_forward`."""
         check_array("x", x, ("N", "C", "H", "W"))
         if x.dtype not in NOTHING:
@@ -167,14 +167,14 @@ class OtherOps(Engine):
         y, cache = self._max_pool(x, Window(x.shape[2:], (1, 1), (0, 0), (1, 1)), (1, 1))
         return y.reshape(x.shape[:2]), cache
 
-    def global_max_pool_backward(self, dy, cache):  # type: ignore
+    def global_max_pool_backward(self, dy, cache):
         """See `senumpy.ops.global_max_pool_backward`."""
         if not isinstance(cache, MaxPoolCache):
             return Engine.global_max_pool_backward(dy, cache)
         check_upstream(dy, (cache.g.n, cache.g.c), cache.dtype)
         return GlobalMaxPoolGradients(self._max_pool_back(flat(dy), cache))
 
-    def max_pool2d_forward(self, x, *, kernel, stride=None, padding=0, ceil_mode=False):  # type: ignore
+    def max_pool2d_forward(self, x, *, kernel, stride=None, padding=0, ceil_mode=False):
         """See `senumpy.ops.max_pool2d_forward`."""
         window, out = pool_window(x, kernel, stride, padding, ceil_mode)
         if x.dtype not in NOTHING:
@@ -183,7 +183,7 @@ class OtherOps(Engine):
             )
         return self._max_pool(x, window, out)
 
-    def max_pool2d_backward(self, dy, cache):  # type: ignore
+    def max_pool2d_backward(self, dy, cache):
         """See `senumpy.ops.max_pool2d_backward`."""
         if not isinstance(cache, MaxPoolCache):
             return Engine.max_pool2d_backward(dy, cache)
@@ -205,7 +205,7 @@ class OtherOps(Engine):
         self.runtime.run(pooling.max_backward, dy, cache.winner, g, rows)
         return dx
 
-    def avg_pool2d_forward(  # type: ignore
+    def avg_pool2d_forward(
         self, x, *, kernel, stride=None, padding=0, ceil_mode=False, count_include_pad=True
     ):
         """See `senumpy.ops.avg_pool2d_forward`."""
@@ -221,7 +221,7 @@ class OtherOps(Engine):
         self.runtime.run(pooling.avg_forward, self.runtime.rows(x), g, bool(count_include_pad), rows, counts)
         return y, AvgPoolCache(counts, g, x.dtype)
 
-    def avg_pool2d_backward(self, dy, cache):  # type: ignore
+    def avg_pool2d_backward(self, dy, cache):
         """See `senumpy.ops.avg_pool2d_backward`."""
         if not isinstance(cache, AvgPoolCache):
             return Engine.avg_pool2d_backward(dy, cache)
@@ -231,7 +231,7 @@ class OtherOps(Engine):
         self.runtime.run(pooling.avg_backward, self.runtime.rows(dy), cache.counts, g, rows)
         return AvgPool2dGradients(dx)
 
-    def scale_forward(self, u, s):  # type: ignore
+    def scale_forward(self, u, s):
         """See `senumpy.ops.scale_forward`."""
         check_array("u", u, ("N", "C", "H", "W"))
         check_array("s", s, u.shape[:2])
@@ -244,7 +244,7 @@ class OtherOps(Engine):
         self.runtime.run(elementwise.scale, u_rows, flat(s), n, h * w, c, rows)
         return y, ScaleCache(u_rows, s, u.shape)
 
-    def scale_backward(self, dy, cache):  # type: ignore
+    def scale_backward(self, dy, cache):
         """See `senumpy.ops.scale_backward`."""
         if not isinstance(cache, ScaleCache):
             return Engine.scale_backward(dy, cache)
@@ -257,13 +257,11 @@ class OtherOps(Engine):
         self.runtime.run(elementwise.scale_sums, dy_rows, cache.u, n, h * w, c, ds.reshape(-1))
         return ScaleGradients(du, ds)
 
-    def sgd_update(  # type: ignore
-        self, value, gradient, velocity, *, lr, momentum=0.0, nesterov=False, weight_decay=0.0
-    ):
+    def sgd_update(self, value, gradient, velocity, *, lr, momentum=0.0, nesterov=False, weight_decay=0.0):
         """See `Engine.sgd_update`."""
         if not (value.flags.c_contiguous and velocity.flags.c_contiguous and value.dtype in NOTHING):
             Engine.sgd_update(
-                value, gradient, velocity,
+                self, value, gradient, velocity,
                 lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay,
             )  # fmt: skip
             return

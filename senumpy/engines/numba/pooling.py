@@ -39,7 +39,7 @@ def _max_chunk(x, g, y, winner, chunk, thread):
                 for k in range(g.c):
                     rival, best, last = x[_index(at + k)], y[_index(to + k)], winner[_index(to + k)]
                     above = rival > best
-                    is_nan = rival != rival  # noqa: PLR0124
+                    is_nan = rival != rival
                     last = tap if above else last
                     best = rival if above else best
                     winner[_index(to + k)] = tap if is_nan else last
@@ -71,7 +71,9 @@ def _max_back_chunk(dy, winner, g, dx, chunk, thread):
                 at = ((n * g.out_h + i // g.stride_h) * g.out_w + j // g.stride_w) * g.c
                 tap = winner.dtype.type(p * g.kw + q)
                 for k in range(g.c):
-                    dx[_index(to + k)] += dy[_index(at + k)] if winner[_index(at + k)] == tap else dy.dtype.type(0)
+                    dx[_index(to + k)] += (
+                        dy[_index(at + k)] if winner[_index(at + k)] == tap else dy.dtype.type(0)
+                    )
 
 
 @compiled

@@ -26,7 +26,9 @@ _index = np.uintp  # an unsigned index needs no check for "from the end": such l
 
 
 @kernel
-def _pack_chunk(source, begin, outer, inner, s_outer, s_inner, columns, s_column, width, panels, chunk, thread):
+def _pack_chunk(
+    source, begin, outer, inner, s_outer, s_inner, columns, s_column, width, panels, chunk, thread
+):
     """Pack one panel of the matrix; o s_outer + i s_inner + n s_column is where row (o, i), column n lies."""
     first = chunk * width
     lanes = min(width, columns - first)

@@ -1,4 +1,4 @@
-"""What the parts of one engine share: memory, threads, precision, and weights that are known not to change."""
+"""What the parts of one engine share: memory, threads, precision, and weights that don't change."""
 
 from __future__ import annotations
 
@@ -58,7 +58,8 @@ class Runtime:
 
     def image_like(self, x: Array) -> tuple[Array, Array]:
         """Return new rows, and the same as an array of the shape of `x` (N, C, H, W)."""
-        return self.image(*x.shape, x.dtype)
+        n, c, h, w = x.shape
+        return self.image(n, c, h, w, x.dtype)
 
     def image(self, n: int, c: int, h: int, w: int, dtype: Any) -> tuple[Array, Array]:
         """Return new rows, and the same as an array (N, C, H, W)."""
@@ -97,7 +98,8 @@ class _Unlocked:
     def __init__(self, array: Array) -> None:
         self._array = array
         self.__array_interface__ = {
-            "version": 3, "shape": array.shape, "typestr": array.dtype.str, "data": (array.ctypes.data, False),
+            "version": 3, "shape": array.shape, "typestr": array.dtype.str,
+            "data": (array.ctypes.data, False),
         }  # fmt: skip
 
 

@@ -35,7 +35,7 @@ class StructureOps(Engine):
 
     runtime: Runtime
 
-    def squeeze_forward(self, u, *, operator="avg"):  # type: ignore
+    def squeeze_forward(self, u, *, operator="avg"):
         """See `senumpy.ops.squeeze_forward`."""
         check_operator(operator)
         check_array("u", u, ("N", "C", "H", "W"))
@@ -43,12 +43,12 @@ class StructureOps(Engine):
         z, cache = pool(u)
         return z, SqueezeCache(cache, operator)
 
-    def squeeze_backward(self, dy, cache):  # type: ignore
+    def squeeze_backward(self, dy, cache):
         """See `senumpy.ops.squeeze_backward`."""
         pool = self.global_avg_pool_backward if cache.operator == "avg" else self.global_max_pool_backward
         return SqueezeGradients(pool(dy, cache.pool).dx)
 
-    def squeeze_excite_forward(self, u, w1, b1, w2, b2, *, squeeze="avg", gate="sigmoid"):  # type: ignore
+    def squeeze_excite_forward(self, u, w1, b1, w2, b2, *, squeeze="avg", gate="sigmoid"):
         """See `senumpy.ops.squeeze_excite_forward`."""
         check_array("u", u, ("N", "C", "H", "W"))
         check_operator(squeeze)
@@ -60,13 +60,13 @@ class StructureOps(Engine):
         y, scale_cache = self.scale_forward(u, s)
         return y, SqueezeExciteCache(squeeze_cache, excitation_cache, scale_cache)
 
-    def squeeze_excite_backward(self, dy, cache):  # type: ignore
+    def squeeze_excite_backward(self, dy, cache):
         """See `senumpy.ops.squeeze_excite_backward`."""
         (scaled, gated), gradients = self._squeeze_excite_back(dy, cache)
         du, _ = self.residual_add_forward(scaled, gated)
         return SqueezeExciteGradients(du, *gradients[1:])
 
-    def squeeze_excite_backward_paths(self, dy, cache):  # type: ignore
+    def squeeze_excite_backward_paths(self, dy, cache):
         """See `senumpy.ops.squeeze_excite_backward_paths`."""
         return self._squeeze_excite_back(dy, cache)[0]
 
@@ -76,7 +76,7 @@ class StructureOps(Engine):
         through_gate = self.squeeze_backward(gradients.dz, cache.squeeze).du
         return SqueezeExcitePaths(through_scale, through_gate), gradients
 
-    def residual_add_backward(self, dy, cache):  # type: ignore
+    def residual_add_backward(self, dy, cache):
         """See `senumpy.ops.residual_add_backward`."""
         check_upstream(dy, cache.shape, cache.dtype)
         if cache.dtype not in NOTHING:

@@ -95,5 +95,3 @@ def image_means(runtime: Runtime, x: Array, n: int, rows: int, c: int) -> Array:
     mean = np.empty((n, c), x.dtype)
     runtime.run(passes.means, x, n, rows, c, mean.reshape(-1))
     return mean
-
-

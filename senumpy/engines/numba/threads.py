@@ -114,7 +114,7 @@ def _call_task(typingctx: Any, function: Any, arguments: Any, chunk: Any, thread
 
 
 @kernel
-def _take_chunks(state, task, thread):  # type: ignore[no-untyped-def]
+def _take_chunks(state, task, thread):
     """Run chunks of the task with this number until none is left."""
     while True:
         ticket = _load(state, _TICKET)
@@ -128,7 +128,7 @@ def _take_chunks(state, task, thread):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _run_task(state, chunks, function, arguments):  # type: ignore[no-untyped-def]
+def _run_task(state, chunks, function, arguments):
     """Post a task, help with it, and return when it is done."""
     if state == 0 or chunks == 1:
         for chunk in range(chunks):
@@ -145,7 +145,7 @@ def _run_task(state, chunks, function, arguments):  # type: ignore[no-untyped-de
 
 
 @compiled
-def _serve(state, thread, spins):  # type: ignore[no-untyped-def]
+def _serve(state, thread, spins):
     """Work on tasks until there has been none for a while; return whether to go on after a sleep."""
     last = -1
     idle = 0
@@ -217,6 +217,10 @@ class ThreadPool:
     """
 
     def __init__(self) -> None:
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin anew, without workers: a forked process has none of its parent's threads."""
         self._state = np.zeros(_WORDS, np.int64)
         self._address = self._state.ctypes.data
         self._busy = threading.Lock()
@@ -264,10 +268,6 @@ class ThreadPool:
         for wake, worker in zip(self._wake, self._workers, strict=True):
             wake.release()
             worker.join()
-
-    def restart(self) -> None:
-        """Begin anew, without workers: a forked process has none of its parent's threads."""
-        self.__init__()  # type: ignore[misc]
 
 
 def default_threads() -> int:

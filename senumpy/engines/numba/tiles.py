@@ -143,13 +143,25 @@ def input_tiles(x, t, first, count, v, place, stride, block, scratch):
                 at = ((image * t.h + top) * t.w + left) * t.c + channel
                 for j in range(6):
                     _input_line(
-                        x, _index(at + j * t.c), _index(t.w * t.c), half, _index(j * some), _index(6 * some), some
+                        x,
+                        _index(at + j * t.c),
+                        _index(t.w * t.c),
+                        half,
+                        _index(j * some),
+                        _index(6 * some),
+                        some,
                     )
             else:
                 _cut(x, t, image, top, left, 6, channel, some, scratch)
                 for j in range(6):
                     _input_line(
-                        scratch, _index(j * some), _index(6 * some), half, _index(j * some), _index(6 * some), some
+                        scratch,
+                        _index(j * some),
+                        _index(6 * some),
+                        half,
+                        _index(j * some),
+                        _index(6 * some),
+                        some,
                     )
             for i in range(6):
                 _input_line(
@@ -174,13 +186,25 @@ def gradient_tiles(dy, t, first, count, z, place, stride, block, scratch):
                 at = ((image * t.h + top) * t.w + left) * t.c + channel
                 for j in range(4):
                     _gradient_line(
-                        dy, _index(at + j * t.c), _index(t.w * t.c), half, _index(j * some), _index(4 * some), some
+                        dy,
+                        _index(at + j * t.c),
+                        _index(t.w * t.c),
+                        half,
+                        _index(j * some),
+                        _index(4 * some),
+                        some,
                     )
             else:
                 _cut(dy, t, image, top, left, 4, channel, some, scratch)
                 for j in range(4):
                     _gradient_line(
-                        scratch, _index(j * some), _index(4 * some), half, _index(j * some), _index(4 * some), some
+                        scratch,
+                        _index(j * some),
+                        _index(4 * some),
+                        half,
+                        _index(j * some),
+                        _index(4 * some),
+                        some,
                     )
             for i in range(6):
                 _gradient_line(

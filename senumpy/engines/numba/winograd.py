@@ -292,7 +292,12 @@ def weights_fused(pool, x, t, dy, t_out, tiles, width, parts, sums, scratch, dw)
     """Compute the gradient of the kernels; each part of the tiles goes through all steps on one core."""
     arguments = (x, t, dy, t_out, tiles, width, parts, sums, scratch)
     parallel_for(pool, parts, _weights_fused_chunk, arguments)
-    parallel_for(pool, (t.c + _SLICE - 1) // _SLICE, _weights_back_chunk, (sums, parts, t.c, t_out.c, width, dw, scratch))
+    parallel_for(
+        pool,
+        (t.c + _SLICE - 1) // _SLICE,
+        _weights_back_chunk,
+        (sums, parts, t.c, t_out.c, width, dw, scratch),
+    )
 
 
 @compiled
@@ -303,4 +308,6 @@ def weights_in_phases(pool, x, t, dy, t_out, tiles, size, width, v, z, sums, scr
     parallel_for(pool, pieces, _gradient_chunk, (dy, t_out, tiles, size, width, z, scratch))
     blocks = (t.c + GRADIENT_BLOCK - 1) // GRADIENT_BLOCK
     parallel_for(pool, POINTS * blocks, _weights_phase_chunk, (v, z, tiles, t.c, t_out.c, width, sums))
-    parallel_for(pool, (t.c + _SLICE - 1) // _SLICE, _weights_back_chunk, (sums, 1, t.c, t_out.c, width, dw, scratch))
+    parallel_for(
+        pool, (t.c + _SLICE - 1) // _SLICE, _weights_back_chunk, (sums, 1, t.c, t_out.c, width, dw, scratch)
+    )

@@ -115,7 +115,7 @@ def _(dy: Any, cache: Any) -> Any:
 
 @wrong_backward("conv2d", "dx-shifted", "The padding is cut off dx at the end only, so dx is shifted.")
 def _(dy: Any, cache: Any) -> Any:
-    gradients = ops.conv2d_backward(dy, cache)
+    gradients: Any = ops.conv2d_backward(dy, cache)
     return gradients._replace(dx=np.roll(gradients.dx, cache.window.padding, axis=(2, 3)))
 
 
@@ -129,5 +129,5 @@ def _(dy: Any, cache: Any) -> Any:
 
 @wrong_backward("conv2d", "float32-inside", "A buffer is float32 whatever the dtype of the arguments.")
 def _(dy: Any, cache: Any) -> Any:
-    gradients = ops.conv2d_backward(dy, cache)
+    gradients: Any = ops.conv2d_backward(dy, cache)
     return gradients._replace(dx=gradients.dx.astype(np.float32))

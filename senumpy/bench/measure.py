@@ -13,8 +13,8 @@ from typing import Any
 
 from senumpy.bench.cases import OURS, Case, Contender, select_cases
 from senumpy.bench.limits import Limits
-from senumpy.bench.workloads import ModelWork
 from senumpy.bench.worker import Worker, WorkerError, is_installed
+from senumpy.bench.workloads import ModelWork
 from senumpy.engines import engine, engine_names
 from senumpy.errors import InputError
 
@@ -92,11 +92,8 @@ def run(
     InputError
         Bad settings, or a case that doesn't exist.
     """
-    if repeats < 1:
-        raise InputError(f"repeats: got {repeats}, wanted at least 1")
+    chosen = check_settings(wanted, engine_name, repeats)
     name = engine_name or default_engine()
-    engine(name)  # a wrong name is better known now
-    chosen = select_cases(wanted)
     threads = threads or default_threads()
     rows = []
     with contextlib.ExitStack() as stack:
@@ -106,6 +103,14 @@ def run(
             report(row)
             rows.append(row)
     return rows
+
+
+def check_settings(wanted: Iterable[str], engine_name: str | None, repeats: int) -> list[Case]:
+    """Return the chosen cases; raise InputError for a case or an engine that isn't there, or no repeats."""
+    if repeats < 1:
+        raise InputError(f"repeats: got {repeats}, wanted at least 1")
+    engine(engine_name or default_engine())
+    return select_cases(wanted)
 
 
 def default_engine() -> str:
