@@ -350,7 +350,10 @@ def _add_gradcheck(commands: Any) -> None:
 def _add_bench(commands: Any) -> None:
     parser = _command(commands, "bench", _bench, "measure speed and memory of operations and networks")
     parser.add_argument(
-        "cases", nargs="*", metavar="CASE", help="train, inference, cost, op, or part of a case's name (all)"
+        "cases",
+        nargs="*",
+        metavar="CASE",
+        help="train, inference, cost, ladder, op, or part of a case's name (all)",
     )
     parser.add_argument("--engine", metavar="NAME", help="who computes (numba where installed, else numpy)")
     parser.add_argument("--threads", type=_threads, metavar="N", help="threads of all libraries (all cores)")

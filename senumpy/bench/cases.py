@@ -15,7 +15,7 @@ OURS = "senumpy"  # stands for the engine that is measured
 class Contender:
     """A library with its work; the first contender of a case is the one that others are compared with."""
 
-    library: str  # OURS, an engine's name, "pytorch" or "onnxruntime"
+    library: str  # OURS, an engine's name, "numba-exact", "pytorch" or "onnxruntime"
     work: Work
 
 
@@ -23,7 +23,8 @@ class Contender:
 class Case:
     """Some contenders, measured in turns.
 
-    `kind` is "train", "inference", "cost" (the same library with and without SE) or "op".
+    `kind` is "train", "inference", "cost" (the same library with and without SE), "ladder" (one operation by
+    our engines, from loops to Winograd) or "op".
     """
 
     name: str
@@ -48,6 +49,21 @@ def _op(name: str, work: OpWork) -> Case:
     return Case(name, "op", tuple(Contender(library, work) for library in (OURS, "numpy", "pytorch")))
 
 
+def _ladder() -> Case:
+    """Return the case that goes from loops to Winograd; the loops get a smaller work, the rate counts."""
+    work = conv(16, 64, 64, 56, 3)
+    return Case(
+        "ladder: conv 3x3 64-64 56",
+        "ladder",
+        (
+            Contender("numba", work),  # Winograd, in blocks that fit the cache
+            Contender("numba-exact", work),  # blocks of rows
+            Contender("numpy", work),  # im2col of the whole batch
+            Contender("naive", conv(1, 8, 8, 8, 3)),  # loops
+        ),
+    )
+
+
 _WIDE = (16, 256, 56, 56)  # the widest activation of a SE-ResNet-50
 _SE = ((16, 256), (16,), (256, 16), (256,))
 _POOL = (("kernel", 3), ("stride", 2), ("padding", 1))
@@ -61,6 +77,7 @@ CASES = (
     _model("inference", "se_resnet50", 8, "pytorch", "onnxruntime"),
     _cost("train", 16),
     _cost("inference", 1),
+    _ladder(),
     _op("conv 7x7/2 3-64 224", conv(16, 3, 64, 224, 7, stride=2)),
     _op("conv 1x1 64-256 56", conv(16, 64, 256, 56, 1)),
     _op("conv 1x1 1024-256 14", conv(16, 1024, 256, 14, 1)),
@@ -84,7 +101,7 @@ CASES = (
     _op("residual tail 256 56", OpWork("residual_tail", (_WIDE, (256,), (256,), *_SE, _WIDE), passes=12)),
     _op("linear 2048-1000", OpWork("linear", ((64, 2048), (1000, 2048), (1000,)), (), 64 * 2048 * 1000)),
 )
-KINDS = ("train", "inference", "cost", "op")
+KINDS = ("train", "inference", "cost", "ladder", "op")
 
 
 def select_cases(wanted: Iterable[str]) -> list[Case]:

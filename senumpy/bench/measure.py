@@ -186,6 +186,8 @@ def _measure(
 
 def _without_doubles(contenders: Sequence[Contender], engine_name: str) -> list[Contender]:
     """Leave out an engine that is measured anyway, as ours."""
+    if all(c.library != OURS for c in contenders):
+        return list(contenders)
     return [c for c in contenders if c.library != engine_name]
 
 
@@ -204,6 +206,9 @@ def _results(
             ratio = seconds / medians[k + 1] if k % 2 == 0 and k + 1 < len(medians) else None
         else:
             ratio = seconds / medians[0] if k else None
+            first = ready[0][0].work
+            if ratio and work != first:  # other work: the rates are what is compared
+                ratio *= first.multiply_adds / work.multiply_adds
         results.append(
             Result(
                 library,

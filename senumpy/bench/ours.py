@@ -18,7 +18,10 @@ Run = Callable[[], Any]
 
 def prepare(name: str, work: Work, threads: int) -> Run:
     """Return a function that does the work once on the engine of this name."""
-    made = engine(name, threads=threads) if name == "numba" else engine(name)
+    options: dict[str, Any] = {}
+    if name.startswith("numba"):
+        options = {"threads": threads, "exact": name == "numba-exact"}
+    made = engine(name.removesuffix("-exact"), **options)
     return _model(made, work) if isinstance(work, ModelWork) else _op(made, work)
 
 

@@ -22,7 +22,12 @@ try:
 except ImportError:  # Windows
     resource = None
 
-_PACKAGES = {"pytorch": ("torch",), "onnxruntime": ("onnxruntime", "onnx")}
+_PACKAGES = {
+    "pytorch": ("torch",),
+    "onnxruntime": ("onnxruntime", "onnx"),
+    "numba": ("numba",),
+    "numba-exact": ("numba",),
+}
 _SHORT = 0.02  # seconds: works that are over sooner are repeated, and divided
 
 

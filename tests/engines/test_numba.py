@@ -124,9 +124,9 @@ def test_exact_and_float64_go_without_winograd(numba, exact, rng):
         ((2, 40, 23, 19), (150, 40, 3, 3), {"stride": 2, "padding": 1}, "direct"),
         ((2, 40, 23, 19), (24, 40, 3, 3), {"padding": 2, "dilation": 2}, "direct"),
         ((2, 24, 17, 9), (24, 24, 3, 5), {"padding": (1, 0)}, "direct"),
-        ((2, 64, 14, 14), (64, 2, 3, 3), {"padding": 1, "groups": 32}, "direct"),
+        ((2, 64, 14, 14), (64, 2, 3, 3), {"padding": 1, "groups": 32}, "grouped"),
         ((2, 64, 15, 14), (128, 16, 3, 3), {"padding": 1, "groups": 4, "stride": 2}, "direct"),
-        ((2, 70, 15, 14), (70, 1, 3, 3), {"padding": 1, "groups": 70, "stride": 2}, "depthwise"),
+        ((2, 70, 15, 14), (70, 1, 3, 3), {"padding": 1, "groups": 70, "stride": 2}, "grouped"),
         ((2, 6, 15, 14), (12, 1, 5, 3), {"padding": (2, 1), "groups": 6}, "direct"),
     ],
 )

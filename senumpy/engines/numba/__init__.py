@@ -2,7 +2,7 @@
 
 From the bottom up: `compiler`, `threads` and `memory` compile code, run it on all cores and give it memory;
 `microkernel`, `products` and `direct` multiply matrices, and convolve by that; `tiles` and `winograd`, and
-`depthwise`, are two other ways to convolve; `passes`, `pooling`, `excite` and `elementwise` go over an
+`grouped`, are two other ways to convolve; `passes`, `pooling`, `excite` and `elementwise` go over an
 activation once. `convolution`, `norm`, `tail` and `dense` hold the formulas and choices around these kernels,
 and the `*_ops` are the engine's operations: checks, memory order, caches.
 """
