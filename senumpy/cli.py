@@ -353,7 +353,7 @@ def _add_bench(commands: Any) -> None:
         "cases",
         nargs="*",
         metavar="CASE",
-        help="train, inference, cost, ladder, op, or part of a case's name (all)",
+        help="train, inference, cost, ladder, op, or part of a name (all)",
     )
     parser.add_argument("--engine", metavar="NAME", help="who computes (numba where installed, else numpy)")
     parser.add_argument("--threads", type=_threads, metavar="N", help="threads of all libraries (all cores)")

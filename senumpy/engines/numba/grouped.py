@@ -2,10 +2,10 @@
 
     y[n, i, j, k] = sum_{p, q, m} w[p, q, m, k] x[n, i s + p d - pad, j s + q d - pad, first(k) + m]
 
-first(k) is where k's group begins, m runs over the channels of a group: too few for a matrix product. So lines
-of x are spread out first: the m-th copy of a pixel holds, for every k, the m-th channel of its group. After
-that all is multiplication and addition of whole pixels, C numbers at a time, as in a depthwise convolution
-with as many taps more. Kernels are laid out as (kh, kw, m, C).
+first(k) is where k's group begins, m runs over the channels of a group: too few for a matrix product. So
+lines of x are spread out first: the m-th copy of a pixel holds, for every k, the m-th channel of its group.
+After that all is multiplication and addition of whole pixels, C numbers at a time, as in a depthwise
+convolution with as many taps more. Kernels are laid out as (kh, kw, m, C).
 """
 
 from __future__ import annotations
@@ -110,8 +110,8 @@ def forward(pool, x, g, members, size, w, y, scratch):
     parallel_for(pool, chunks, _forward_chunk, (x, g, members, size, w, y, scratch))
 
 
-# With a stride, an entry of x takes part in the windows (i, j) with i s + p d - pad = its row: for each tap at
-# most one. So the gradient of a depthwise convolution is gathered line by line, as the forward is.
+# With a stride, an entry of x takes part in the windows (i, j) with i s + p d - pad = its row: for each tap
+# at most one. So the gradient of a depthwise convolution is gathered line by line, as the forward is.
 @kernel
 def _backward_input_chunk(dy, g, w, dx, chunk, thread):
     """Compute one line of the gradient of a depthwise convolution."""
