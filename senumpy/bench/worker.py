@@ -28,7 +28,8 @@ _PACKAGES = {
     "numba": ("numba",),
     "numba-exact": ("numba",),
 }
-_SHORT = 0.02  # seconds: works that are over sooner are repeated, and divided
+_TURN = 0.2  # seconds: works that are over sooner are repeated, and divided
+_SETTLE = 0.1  # seconds before a turn: the threads of the one before may spin for a while
 
 
 class WorkerError(InputError):
@@ -63,7 +64,7 @@ class Worker:
         self._ask("prepare", work)
 
     def run(self) -> float:
-        """Do the work once; return the seconds it took."""
+        """Do the work once, or some times if it is short; return the seconds that once took."""
         return self._ask("run")
 
     def peak_bytes(self) -> int:
@@ -106,8 +107,11 @@ def _serve(connection: Any, library: str, threads: int) -> None:
                 start = start or _peak()
                 run = prepare(*rest)
                 run()
-                times = max(1, int(_SHORT / _seconds(run, 1)))
+                times = max(1, int(_TURN / _seconds(run, 1)))
             elif command == "run":
+                time.sleep(_SETTLE)
+                if times > 1:  # the first one finds cold caches and sleeping threads
+                    run()
                 answer = _seconds(run, times)
             else:
                 answer = _peak() - start

@@ -1,7 +1,8 @@
 """Which way a convolution goes, and what has to be laid out for it.
 
     kernel                                     way
-    groups of 1 to 8 channels, as many out     grouped: direct loops over pixels
+    groups of 1, 2, 4, 8 (float32: 16)         grouped: tap by tap, a block of channels at a time
+    channels, as many out
     3x3, stride 1, one group, float32,         Winograd F(4x4, 3x3); in blocks within the cache where the
     multiples of 16 channels                   transformed kernels are small, else in phases
     1x1 with a stride                          a product of the rows that it sees
@@ -16,7 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from senumpy.engines.numba import direct, grouped, products, winograd
+from senumpy.engines.numba import direct, products, small_groups, winograd
 from senumpy.engines.numba.geometry import Array, Geometry, geometry
 from senumpy.engines.numba.microkernel import ROWS, panel_width
 from senumpy.engines.numba.runtime import NOTHING, Runtime, flat
@@ -27,8 +28,6 @@ _FUSED_BYTES = 3 << 20  # largest transformed kernels that are read again for ea
 _FUSED_TILES = 384  # fewest tiles for which that pays
 _FEWEST_PARTS = 8
 _LINES_BYTES = 1 << 16
-_SMALL_GROUP = 8  # channels, up to which a group is too small for matrix products
-_SPREAD_BYTES = 1 << 17
 _SHORT_LINE = 32  # numbers that a window sees of a line: fewer are gathered
 _LEAST_SIZE = 7  # of the result, for Winograd: smaller ones are mostly edge
 _LEAST_CHANNELS = 32  # for Winograd: below, its transforms cost more than they save
@@ -74,7 +73,7 @@ def plan(
 ) -> Convolution:
     """Choose the way for `x` (N, C, H, W) and `w` (O, C/groups, kh, kw)."""
     g = geometry(x, w.shape[0], window, out)
-    if groups > 1 and g.c == g.o and g.c // groups <= _SMALL_GROUP:
+    if g.c == g.o and small_groups.fits(g.c, groups, x.dtype):
         return Convolution(g, groups, "grouped")
     width = panel_width(x.dtype)
     winograd_fits = (
@@ -101,10 +100,12 @@ def forward(runtime: Runtime, x: Array, w: Array, conv: Convolution, epilogue: E
         return forward(runtime, _decimated(runtime, x, g), w, conv.on_decimated(), epilogue)
     y = runtime.empty(g.out_rows * g.o, x.dtype)
     if conv.way == "grouped":
-        kernels = runtime.remember(("grouped",), (w,), lambda: _grouped_kernels(w, conv))
-        _grouped(runtime, x, kernels, conv, y)
-        if epilogue.bias.size or epilogue.relu or epilogue.shortcut.size or epilogue.gate.size:
-            runtime.run(direct.finish, y, g.n, g.out_h * g.out_w, g.o, *epilogue)
+        kernels = runtime.remember(("grouped",), (w,), lambda: small_groups.blocked(w, conv.groups))
+        bias, gate, shortcut, relu = epilogue
+        last = not (gate.size or shortcut.size)
+        small_groups.forward(runtime, x, kernels, g, conv.groups, bias, relu and last, y)
+        if not last:
+            runtime.run(direct.finish, y, g.n, g.out_h * g.out_w, g.o, bias[:0], gate, shortcut, relu)
     elif conv.way == "winograd":
         u = runtime.remember(("winograd",), (w,), lambda: _winograd_kernels(runtime, w, g, turned=False))
         t, t_out = _tiles(g)
@@ -122,13 +123,8 @@ def backward_input(runtime: Runtime, dy: Array, w: Array, conv: Convolution, dx_
     if conv.way == "decimated":
         runtime.run(direct.scatter, backward_input(runtime, dy, w, conv.on_decimated(), dx_dtype), g, dx)
         return dx
-    turned = _turned(g)
-    if conv.way == "grouped" and turned is not None:
-        kernels = _grouped_kernels(w, conv, turned=True)
-        _grouped(runtime, dy, kernels, Convolution(turned, groups, "grouped"), dx)
-        return dx
-    if conv.way == "grouped" and groups == g.c:
-        runtime.run(grouped.backward_input, dy, g, _grouped_kernels(w, conv), dx)
+    if conv.way == "grouped":
+        small_groups.backward_input(runtime, dy, w, g, groups, dx)
         return dx
     nothing = no_epilogue(dx_dtype)
     if conv.way == "winograd":
@@ -140,6 +136,7 @@ def backward_input(runtime: Runtime, dy: Array, w: Array, conv: Convolution, dx_
         return dx
     width = panel_width(dx_dtype)
     c = g.c // groups
+    turned = _turned(g)
     if turned is not None:
         # Stride 1: the gradient is a convolution of dy with the kernels turned by 180 degrees.
         panels = _turned_panels(runtime, w, conv)
@@ -158,7 +155,7 @@ def backward_weights(runtime: Runtime, x: Array, dy: Array, w: Array, conv: Conv
     if conv.way == "decimated":
         return backward_weights(runtime, _decimated(runtime, x, g), dy, w, conv.on_decimated())
     if conv.way == "grouped":
-        return _grouped_weights(runtime, x, dy, w, conv)
+        return small_groups.backward_weights(runtime, x, dy, w, g, groups)
     dw = runtime.empty(w.size, x.dtype)
     if conv.way == "winograd":
         _winograd_weights(runtime, x, dy, g, dw)
@@ -262,42 +259,6 @@ def _tiles(g: Geometry) -> tuple[Tiles, Tiles]:
         Tiles(g.h, g.w, g.c, rows, columns, g.pad_h, g.pad_w),
         Tiles(g.out_h, g.out_w, g.o, rows, columns, 0, 0),
     )
-
-
-def _grouped_kernels(w: Array, conv: Convolution, *, turned: bool = False) -> Array:
-    """Return the kernels as (kh, kw, m, C), flat; turned by 180 degrees and transposed for the gradient."""
-    g = conv.g
-    members = g.c // conv.groups
-    kernels = w.reshape(conv.groups, members, members, g.kh, g.kw)  # group, output, input
-    if turned:
-        return flat(kernels[..., ::-1, ::-1].transpose(3, 4, 1, 0, 2))
-    return flat(kernels.transpose(3, 4, 2, 0, 1))
-
-
-def _grouped_lines(runtime: Runtime, conv: Convolution, dtype: Any) -> tuple[int, Array]:
-    """Return how many lines to do at a time, and scratch for the lines of x that these need, spread out."""
-    g = conv.g
-    line = (g.w + 2 * g.pad_w) * g.c * (g.c // conv.groups)
-    lines = max(g.kh + 1, _SPREAD_BYTES // (line * dtype.itemsize))
-    size = max(1, min(g.out_h, (lines - (g.kh - 1) * g.dilation_h - 1) // g.stride_h + 1))
-    needed = (size - 1) * g.stride_h + (g.kh - 1) * g.dilation_h + 1
-    return size, runtime.scratch(needed * line, dtype)
-
-
-def _grouped(runtime: Runtime, x: Array, kernels: Array, conv: Convolution, y: Array) -> None:
-    size, scratch = _grouped_lines(runtime, conv, x.dtype)
-    runtime.run(grouped.forward, x, conv.g, conv.g.c // conv.groups, size, kernels, y, scratch)
-
-
-def _grouped_weights(runtime: Runtime, x: Array, dy: Array, w: Array, conv: Convolution) -> Array:
-    g = conv.g
-    members = g.c // conv.groups
-    size, scratch = _grouped_lines(runtime, conv, x.dtype)
-    parts = max(1, min(g.out_h, _FEWEST_PARTS // g.n))
-    sums = runtime.empty(g.n * parts * g.taps * members * g.c, x.dtype)
-    runtime.run(grouped.backward_weights, x, dy, g, members, size, parts, sums, scratch)
-    total = sums.reshape(g.n * parts, g.kh, g.kw, members, g.c).sum(axis=0)
-    return np.ascontiguousarray(total.transpose(3, 2, 0, 1)).reshape(w.shape)
 
 
 def _winograd_kernels(runtime: Runtime, w: Array, g: Geometry, *, turned: bool) -> Array:

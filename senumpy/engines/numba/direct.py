@@ -393,21 +393,33 @@ def _weights_chunk(
 
 
 @kernel
-def _collect_chunk(result, parts, groups, swapped, m, ldr, runs, taps, c, dw, chunk, thread):
-    """Sum the parts for one output channel (or one input channel, if swapped), in the order of dw."""
-    o = dw.size // (groups * taps * c)
-    group, i = chunk // m, chunk % m
-    step = groups * m * ldr
-    columns = taps * c // runs
-    for k in range(o if swapped else taps * c):
-        at = chunk * ldr + (k if swapped else k // columns * (ldr // runs) + k % columns)
-        total = result[at]
-        for part in range(1, parts):
-            total += result[part * step + at]
-        if swapped:
-            dw[(group * o + k) * c + i] = total
-        else:
-            dw[((group * o + i) * c + k % c) * taps + k // c] = total
+def _collect_chunk(result, parts, groups, o, ldr, across, taps, c, dw, chunk, thread):
+    """Sum the parts for one output channel, and put channels before taps."""
+    step = groups * o * ldr
+    run_ld = ldr // (taps // across)
+    for tap in range(taps):
+        start = chunk * ldr + tap // across * run_ld + tap % across * c
+        to = chunk * c * taps + tap
+        for k in range(c):
+            total = result[_index(start + k)]
+            for part in range(1, parts):
+                total += result[_index(start + k + part * step)]
+            dw[_index(to + k * taps)] = total
+
+
+@kernel
+def _collect_swapped_chunk(result, parts, groups, o, ldr, c, width, dw, chunk, thread):
+    """Sum the parts of (c, o) for one panel of output channels, and transpose."""
+    panels = (o + width - 1) // width
+    group, left = chunk // panels, chunk % panels * width
+    step = groups * c * ldr
+    for i in range(c):
+        start = (group * c + i) * ldr + left
+        for lane in range(min(width, o - left)):
+            total = result[_index(start + lane)]
+            for part in range(1, parts):
+                total += result[_index(start + lane + part * step)]
+            dw[_index((group * o + left + lane) * c + i)] = total
 
 
 @compiled
@@ -416,12 +428,15 @@ def backward_weights(
 ):
     """Compute dw (O, C/groups, kh, kw) from x and dy."""
     c, o = g.c // groups, g.o // groups
-    runs = g.kh * g.kw // _taps_of_a_run(g, gathered)
     parallel_for(
         pool, chunks, _weights_chunk,
         (x, dy, g, groups, swapped, plain, size, gathered, parts, width, ldr, result, scratch),
     )  # fmt: skip
-    m = c if swapped else o
-    parallel_for(
-        pool, groups * m, _collect_chunk, (result, parts, groups, swapped, m, ldr, runs, g.kh * g.kw, c, dw)
-    )
+    if swapped:
+        panels = groups * ((o + width - 1) // width)
+        arguments = (result, parts, groups, o, ldr, c, width, dw)
+        parallel_for(pool, panels, _collect_swapped_chunk, arguments)
+    else:
+        across = _taps_of_a_run(g, gathered)
+        arguments = (result, parts, groups, o, ldr, across, g.kh * g.kw, c, dw)
+        parallel_for(pool, groups * o, _collect_chunk, arguments)
