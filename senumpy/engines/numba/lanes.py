@@ -1,0 +1,222 @@
+"""The innermost step of convolutions with small groups: 64 bytes of channels at a time, pixel by pixel.
+
+A block of channels (16 of float32, 8 of float64) holds whole groups of M channels. With lane l in the group
+that begins at first(l) = l - l % M,
+
+    pixels_tile:   y[r, l]    = start[l] + sum_{t, m} x[r, t, first(l) + m] w[t, m, l]
+    weights_tile:  sums[t, m, l] += sum_r x[r, t, first(l) + m] dy[r, l]
+
+where x[r, t] is what window r sees through tap t of the kernel. The channel that all lanes of a group need is
+spread over them by a shuffle in the registers, so nothing is multiplied with a zero and nothing is copied.
+M is part of a type, for shuffles have to be known when the code is compiled: it is the length of a tuple.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from senumpy.engines.numba.microkernel import PANEL_BYTES
+
+PIXELS = 4  # windows of the larger tile
+_I64 = ir.IntType(64)
+_I32 = ir.IntType(32)
+
+
+def tile_taps(members: int) -> int:
+    """Return how many taps `weights_tile` does at a time: with more members, fewer fit the registers."""
+    return {1: 5, 2: 2}.get(members, 1)
+
+
+class _Lanes(NamedTuple):
+    """Vectors of one block of channels."""
+
+    builder: Any
+    scalar: Any
+    lanes: int
+    members: int
+
+    @property
+    def vector(self) -> Any:
+        return ir.VectorType(self.scalar, self.lanes)
+
+    @property
+    def bytes(self) -> int:
+        return PANEL_BYTES // self.lanes
+
+    def load(self, data: Any, index: Any) -> Any:
+        address = self.builder.bitcast(self.builder.gep(data, [index]), self.vector.as_pointer())
+        return self.builder.load(address, align=self.bytes)
+
+    def store(self, value: Any, data: Any, index: Any) -> None:
+        address = self.builder.bitcast(self.builder.gep(data, [index]), self.vector.as_pointer())
+        self.builder.store(value, address, align=self.bytes)
+
+    def reader(self, data: Any, index: Any) -> Callable[[int, Any], Any]:
+        """Return a function of a member: the vector whose lanes hold that member of their group."""
+        if self.members < 8:
+            pixel = self.load(data, index)
+            return lambda member, after: self._shuffled(pixel, member)
+        return lambda member, after: self._broadcast(data, index, member, after)
+
+    def _shuffled(self, pixel: Any, member: int) -> Any:
+        if self.members == 1:
+            return pixel
+        firsts = [lane - lane % self.members + member for lane in range(self.lanes)]
+        return self._shuffle(pixel, pixel, firsts)
+
+    def _broadcast(self, data: Any, index: Any, member: int, after: Any) -> Any:
+        """Load one number a group; cheaper than a shuffle that crosses the halves of a register."""
+        builder, spread = self.builder, []
+        index = builder.add(index, after)
+        for group in range(self.lanes // self.members):
+            at = builder.add(index, _I64(group * self.members + member))
+            number = builder.load(builder.gep(data, [at]), align=self.bytes)
+            undefined = ir.Constant(self.vector, ir.Undefined)
+            one = builder.insert_element(undefined, number, _I32(0))
+            spread.append(self._shuffle(one, undefined, [0] * self.lanes))
+        if len(spread) == 1:
+            return spread[0]
+        half = self.lanes // 2
+        return self._shuffle(*spread, [*range(half), *range(self.lanes + half, 2 * self.lanes)])
+
+    def _shuffle(self, a: Any, b: Any, lanes: list[int]) -> Any:
+        mask = ir.Constant(ir.VectorType(_I32, self.lanes), lanes)
+        return self.builder.shuffle_vector(a, b, mask)
+
+    def multiply_add(self, a: Any, b: Any, c: Any) -> Any:
+        name = f"llvm.fma.v{self.lanes}f{8 * self.bytes}"
+        kind = ir.FunctionType(self.vector, [self.vector] * 3)
+        return self.builder.call(
+            cgutils.get_or_insert_function(self.builder.module, kind, name), [a, b, c]
+        )
+
+
+def _data(context: Any, builder: Any, kind: Any, array: Any) -> Any:
+    return context.make_array(kind)(context, builder, array).data
+
+
+def _loop(builder: Any, begin: Any, end: Any, sums: list[Any], body: Callable[[Any, list[Any]], list[Any]]) -> Any:
+    """Emit `for k in range(begin, end): sums = body(k, sums)`; return the sums."""
+    entry = builder.block
+    head, inside, done = (builder.append_basic_block(name) for name in ("head", "inside", "done"))
+    builder.branch(head)
+    builder.position_at_end(head)
+    k = builder.phi(_I64)
+    k.add_incoming(begin, entry)
+    carried = [builder.phi(value.type) for value in sums]
+    for phi, value in zip(carried, sums, strict=True):
+        phi.add_incoming(value, entry)
+    builder.cbranch(builder.icmp_signed("<", k, end), inside, done)
+    builder.position_at_end(inside)
+    following = body(k, carried)
+    k.add_incoming(builder.add(k, _I64(1)), builder.block)
+    for phi, value in zip(carried, following, strict=True):
+        phi.add_incoming(value, builder.block)
+    builder.branch(head)
+    builder.position_at_end(done)
+    return carried
+
+
+def _make_pixels_tile(pixels: int) -> Any:
+    """Return the intrinsic for tiles of this many windows."""
+
+    @intrinsic
+    def pixels_tile(
+        typingctx: Any, group: Any, x: Any, x0: Any, step: Any, offsets: Any, taps: Any, first: Any, last: Any,
+        w: Any, w0: Any, start: Any, start0: Any, y: Any, y0: Any, ldy: Any, relu: Any,
+    ) -> Any:  # fmt: skip
+        """Compute y for windows whose sight in x lies `step` apart; offsets of taps, and their kernels."""
+
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            _emit_pixels(context, builder, signature.args, args, pixels)
+            return context.get_dummy_value()
+
+        size = types.intp
+        return types.void(
+            group, x, size, size, offsets, taps, size, size, w, size, start, size, y, size, size, types.boolean
+        ), codegen
+
+    return pixels_tile
+
+
+def _emit_pixels(context: Any, builder: Any, kinds: Any, args: Any, pixels: int) -> None:
+    members = kinds[0].count
+    _, _, x0, step, _, _, first, last, _, w0, _, start0, _, y0, ldy, relu = args
+    scalar = context.get_data_type(kinds[12].dtype)
+    lanes = _Lanes(builder, scalar, PANEL_BYTES // (4 if isinstance(scalar, ir.FloatType) else 8), members)
+    x, offsets, taps, w, start, y = (_data(context, builder, kinds[k], args[k]) for k in (1, 4, 5, 8, 10, 12))
+    windows = [builder.add(x0, builder.mul(step, _I64(r))) for r in range(pixels)]
+
+    def body(t: Any, sums: list[Any]) -> list[Any]:
+        offset = builder.load(builder.gep(offsets, [t]))
+        tap = builder.load(builder.gep(taps, [t]))
+        kernel = builder.add(w0, builder.mul(tap, _I64(members * lanes.lanes)))
+        read = [lanes.reader(x, builder.add(window, offset)) for window in windows]
+        for member in range(members):
+            weights = lanes.load(w, builder.add(kernel, _I64(member * lanes.lanes)))
+            sums = [
+                lanes.multiply_add(read[r](member, _I64(0)), weights, sums[r]) for r in range(pixels)
+            ]
+        return sums
+
+    begin = lanes.load(start, start0)
+    sums = _loop(builder, first, last, [begin] * pixels, body)
+    zero = ir.Constant(lanes.vector, None)
+    for r, total in enumerate(sums):
+        positive = builder.select(builder.fcmp_unordered(">", total, zero), total, zero)  # NaN stays
+        lanes.store(builder.select(relu, positive, total), y, builder.add(y0, builder.mul(ldy, _I64(r))))
+
+
+pixels_tile, pixel_tile = _make_pixels_tile(PIXELS), _make_pixels_tile(1)
+
+
+@intrinsic
+def weights_tile(
+    typingctx: Any, group: Any, x: Any, x0: Any, step: Any, offsets: Any, first: Any, member: Any,
+    dy: Any, dy0: Any, pixels: Any, sums: Any, s0: Any,
+) -> Any:  # fmt: skip
+    """Add to the sums of some taps from `first` and up to four members from `member`, over a line of windows."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        _emit_weights(context, builder, signature.args, args)
+        return context.get_dummy_value()
+
+    size = types.intp
+    return types.void(group, x, size, size, offsets, size, size, dy, size, size, sums, size), codegen
+
+
+def _emit_weights(context: Any, builder: Any, kinds: Any, args: Any) -> None:
+    members = kinds[0].count
+    _, _, x0, step, _, first, member, _, dy0, pixels, _, s0 = args
+    scalar = context.get_data_type(kinds[10].dtype)
+    lanes = _Lanes(builder, scalar, PANEL_BYTES // (4 if isinstance(scalar, ir.FloatType) else 8), members)
+    x, offsets, dy, results = (_data(context, builder, kinds[k], args[k]) for k in (1, 4, 7, 10))
+    some = min(members, 4)
+    places, seen = [], []
+    for tap in range(tile_taps(members)):
+        t = builder.add(first, _I64(tap))
+        seen.append(builder.add(x0, builder.load(builder.gep(offsets, [t]))))
+        base = builder.add(builder.mul(t, _I64(members)), member)
+        for m in range(some):
+            at = builder.mul(builder.add(base, _I64(m)), _I64(lanes.lanes))
+            places.append(builder.add(s0, at))
+
+    def body(r: Any, sums: list[Any]) -> list[Any]:
+        gradient = lanes.load(dy, builder.add(dy0, builder.mul(r, _I64(lanes.lanes))))
+        following = []
+        for tap, begin in enumerate(seen):
+            read = lanes.reader(x, builder.add(begin, builder.mul(r, step)))
+            for m in range(some):
+                following.append(lanes.multiply_add(read(m, member), gradient, sums[tap * some + m]))
+        return following
+
+    before = [lanes.load(results, place) for place in places]
+    after = _loop(builder, _I64(0), pixels, before, body)
+    for value, place in zip(after, places, strict=True):
+        lanes.store(value, results, place)

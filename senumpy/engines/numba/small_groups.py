@@ -1,0 +1,151 @@
+"""What `grouped.py` needs to know: which taps a pixel sees, kernels block by block, and how much at a time."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from senumpy.engines.numba import grouped, lanes
+from senumpy.engines.numba.geometry import Array, Geometry
+from senumpy.engines.numba.grouped import Walk
+from senumpy.engines.numba.microkernel import panel_width
+from senumpy.engines.numba.runtime import Runtime, flat
+
+_COPIED_BYTES = 192 << 10  # lines that are copied at a time: a part of the L2 cache
+_FEWEST_CHUNKS = 16
+
+
+def fits(channels: int, groups: int, dtype: Any) -> bool:
+    """Return whether groups of that many channels, in and out, divide a block of channels evenly."""
+    members = channels // groups
+    return groups > 1 and panel_width(dtype) % members == 0
+
+
+def forward(
+    runtime: Runtime, x: Array, kernels: Array, g: Geometry, groups: int, bias: Array, relu: bool, y: Array
+) -> None:
+    """Compute y; `kernels` come from `blocked`."""
+    _convolve(runtime, x, kernels, _forward_taps(g, panel_width(x.dtype)), g.c // groups, bias, relu, y)
+
+
+def backward_input(runtime: Runtime, dy: Array, w: Array, g: Geometry, groups: int, dx: Array) -> None:
+    """Compute dx."""
+    kernels = blocked(w, groups, transposed=True)
+    taps = _backward_taps(g, panel_width(dy.dtype))
+    _convolve(runtime, dy, kernels, taps, g.c // groups, dy[:0], False, dx)
+
+
+def backward_weights(runtime: Runtime, x: Array, dy: Array, w: Array, g: Geometry, groups: int) -> Array:
+    """Return dw, shaped as w."""
+    width, members = panel_width(x.dtype), g.c // groups
+    walk, *_, offsets, _ = _forward_taps(g, width)
+    at_a_time = lanes.tile_taps(members)
+    padded = np.zeros(-(-g.taps // at_a_time) * at_a_time, np.int64)  # taps too many are computed, not used
+    padded[: g.taps] = offsets
+    blocks, bundle, bundles = _bundles(g.c, width)
+    line = (walk.width * walk.step_h + g.out_w) * bundle * width
+    size = max(1, min(g.out_h, _COPIED_BYTES // (line * x.itemsize)))
+    parts = max(1, min(g.n * -(-g.out_h // size), -(-_FEWEST_CHUNKS // bundles)))
+    sums = runtime.empty(parts * blocks * padded.size * members * width, x.dtype)
+    lines = (size - 1) * walk.step_h + walk.high_h - walk.low_h + 1
+    scratch = runtime.scratch((size * g.out_w * grouped.BUNDLE + lines * walk.width * bundle) * width, x.dtype)
+    runtime.run(
+        grouped.backward_weights, parts * bundles, x, dy, walk, (0,) * members, width, size, parts, at_a_time,
+        padded, sums, scratch,
+    )  # fmt: skip
+    total = sums.reshape(parts, blocks, padded.size, members, width).sum(axis=0)[:, : g.taps]
+    by_channel = total.transpose(0, 3, 2, 1).reshape(blocks * width, members * g.taps)
+    return np.ascontiguousarray(by_channel[: g.c]).reshape(w.shape)
+
+
+def blocked(w: Array, groups: int, *, transposed: bool = False) -> Array:
+    """Return the kernels as (block, kh, kw, member, lane), flat; transposed in each group for the gradient."""
+    o, members, kh, kw = w.shape
+    width = panel_width(w.dtype)
+    kernels = w
+    if transposed:
+        kernels = w.reshape(groups, members, members, kh, kw).swapaxes(1, 2).reshape(w.shape)
+    full = np.zeros((-(-o // width) * width, members, kh, kw), w.dtype)
+    full[:o] = kernels
+    return flat(full.reshape(-1, width, members, kh, kw).transpose(0, 3, 4, 2, 1))
+
+
+class _Taps(NamedTuple):
+    """A walk with its taps, class by class: those of class k are at firsts[k] to firsts[k + 1]."""
+
+    walk: Walk
+    firsts: Array
+    offsets: Array  # in the copied lines, from where a window begins
+    numbers: Array  # of the tap in the kernel
+
+
+@lru_cache(maxsize=256)
+def _forward_taps(g: Geometry, width: int) -> _Taps:
+    rows = [p * g.dilation_h - g.pad_h for p in range(g.kh)]
+    columns = [q * g.dilation_w - g.pad_w for q in range(g.kw)]
+    taps = [(row, column, p * g.kw + q) for p, row in enumerate(rows) for q, column in enumerate(columns)]
+    return _taps(g.n, g.c, (g.h, g.w), (g.out_h, g.out_w), (g.stride_h, g.stride_w), (1, 1), [taps], width)
+
+
+@lru_cache(maxsize=256)
+def _backward_taps(g: Geometry, width: int) -> _Taps:
+    """A pixel (r, ...) of x took part in window i by tap p if i s + p d - pad = r."""
+
+    def seen(a: int, taps: int, stride: int, dilation: int, pad: int) -> list[tuple[int, int]]:
+        reach = [(a + pad - p * dilation, p) for p in range(taps)]
+        return [(distance // stride, p) for distance, p in reach if distance % stride == 0]
+
+    classes = [
+        [
+            (row, column, p * g.kw + q)
+            for row, p in seen(a, g.kh, g.stride_h, g.dilation_h, g.pad_h)
+            for column, q in seen(b, g.kw, g.stride_w, g.dilation_w, g.pad_w)
+        ]
+        for a in range(g.stride_h)
+        for b in range(g.stride_w)
+    ]
+    steps = g.stride_h, g.stride_w
+    return _taps(g.n, g.c, (g.out_h, g.out_w), (g.h, g.w), (1, 1), steps, classes, width)
+
+
+def _taps(
+    n: int, c: int, source: tuple[int, int], result: tuple[int, int], step: tuple[int, int],
+    out_step: tuple[int, int], classes: list[list[tuple[int, int, int]]], width: int,
+) -> _Taps:  # fmt: skip
+    rows = [tap[0] for taps in classes for tap in taps]
+    columns = [tap[1] for taps in classes for tap in taps]
+    low_h, high_h, low_w, high_w = min(rows), max(rows), min(columns), max(columns)
+    across = (-(-result[1] // out_step[1]) - 1) * step[1] + high_w - low_w + 1
+    walk = Walk(n, c, *source, *result, *step, *out_step, low_h, high_h, low_w, across)
+    taps = [tap for some in classes for tap in some]
+    offsets = [((row - low_h) * across + column - low_w) * width for row, column, _ in taps]
+    firsts = np.cumsum([0, *map(len, classes)])
+    return _Taps(walk, firsts, np.array(offsets), np.array([number for *_, number in taps]))
+
+
+def _convolve(
+    runtime: Runtime, x: Array, kernels: Array, taps: _Taps, members: int, bias: Array, relu: bool, y: Array
+) -> None:
+    walk, firsts, offsets, numbers = taps
+    width = panel_width(x.dtype)
+    blocks, bundle, bundles = _bundles(walk.c, width)
+    start = np.zeros(blocks * width, x.dtype)
+    start[: bias.size] = bias
+    rows = -(-walk.out_h // walk.out_step_h)
+    line = walk.width * bundle * width
+    lines = _COPIED_BYTES // (line * x.itemsize)
+    size = max(1, min(rows, (lines - (walk.high_h - walk.low_h) - 1) // walk.step_h + 1))
+    needed = (size - 1) * walk.step_h + walk.high_h - walk.low_h + 1
+    scratch = runtime.scratch(lanes.PIXELS * width + needed * line, x.dtype)
+    runtime.run(
+        grouped.convolve, walk.n * -(-rows // size) * bundles, x, walk, (0,) * members, width, size, firsts,
+        offsets, numbers, kernels, start, relu, y, scratch,
+    )  # fmt: skip
+
+
+def _bundles(channels: int, width: int) -> tuple[int, int, int]:
+    """Return how many blocks of channels there are, how many are copied together, how often that is."""
+    blocks = -(-channels // width)
+    return blocks, min(blocks, grouped.BUNDLE), -(-blocks // grouped.BUNDLE)
