@@ -39,7 +39,7 @@ class ModelWork:
         return one * self.batch * (3 if self.train else 1)
 
     @property
-    def moved_bytes(self) -> int:
+    def moved_bytes(self) -> float:
         """Unknown for a network: it depends on what is fused."""
         return 0
 
@@ -58,7 +58,7 @@ class OpWork:
         Keyword arguments.
     multiply_adds : int
         Of the forward, 0 where memory alone counts. The backward of a product does twice as many.
-    passes : int
+    passes : float
         How often forward and backward together have to read or write an array as large as the first
         argument, however they are fused; 0 where products count.
     """
@@ -67,7 +67,7 @@ class OpWork:
     shapes: tuple[tuple[int, ...] | None, ...]
     settings: tuple[tuple[str, Any], ...] = ()
     forward_multiply_adds: int = 0
-    passes: int = 0
+    passes: float = 0
 
     @property
     def multiply_adds(self) -> int:
@@ -75,7 +75,7 @@ class OpWork:
         return 3 * self.forward_multiply_adds
 
     @property
-    def moved_bytes(self) -> int:
+    def moved_bytes(self) -> float:
         """Bytes that have to be read or written."""
         return self.passes * prod(self.shapes[0] or ()) * FLOAT_BYTES
 

@@ -22,6 +22,9 @@ class Engine:
     name = "numpy"
     must_compile = False  # whether the first calls take some seconds more
 
+    def compile_ahead(self) -> None:
+        """Begin with what the first calls would have to wait for, if there is anything."""
+
     def describe(self) -> str:
         """Return the engine's name and what matters about how it runs here."""
         return self.name

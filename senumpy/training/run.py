@@ -257,6 +257,7 @@ class _Run:
                 progress.line(
                     "note   kernels are compiled on first use, some ten seconds; later runs find them"
                 )
+                model.engine.compile_ahead()
             progress.header()
 
     def _summary(self) -> Summary:

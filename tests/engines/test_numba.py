@@ -145,6 +145,51 @@ def test_large_convolutions(numba, reference, rng, x_shape, w_shape, settings, w
         assert error <= bound * np.abs(expected).max(), name
 
 
+@pytest.mark.parametrize(
+    ("dtype", "members"), [("float64", 1), ("float64", 2), ("float64", 8), ("float32", 4), ("float32", 16)]
+)
+@pytest.mark.parametrize("groups", [2, 5])  # with five, the last block of channels is not full
+@pytest.mark.parametrize(
+    ("size", "kernel", "settings"),
+    [
+        ((7, 9), (3, 3), {"padding": 1}),
+        ((8, 7), (3, 3), {"padding": 1, "stride": 2}),
+        ((9, 10), (3, 2), {"padding": (2, 0), "stride": (2, 3), "dilation": (1, 2)}),
+        ((5, 7), (1, 1), {"stride": 3}),  # pixels that no window sees
+        ((3, 1), (3, 3), {"padding": 3, "stride": 2}),  # windows that see no pixel
+        ((70, 33), (3, 3), {"padding": 1}),  # more lines than are copied at a time
+    ],
+)
+def test_small_groups(numba, reference, rng, dtype, members, groups, size, kernel, settings):
+    channels = members * groups
+    x, w = rng.normal(size=(2, channels, *size)), rng.normal(size=(channels, members, *kernel))
+    b = rng.normal(size=channels)
+    y, cache = numba.conv2d_forward(*(a.astype(dtype) for a in (x, w, b)), groups=groups, **settings)
+    assert cache.conv.way == "grouped"
+    want, want_cache = reference.conv2d_forward(x, w, b, groups=groups, **settings)
+    dy = rng.normal(size=y.shape)
+    got = [y, *numba.conv2d_backward(dy.astype(dtype), cache)]
+    wanted = [want, *reference.conv2d_backward(dy, want_cache)]
+    for a, b in zip(got, wanted, strict=True):
+        # A sum of k products of numbers around 1 is off by about sqrt(k) eps, at most by k eps.
+        terms = max(members * kernel[0] * kernel[1], 2 * dy[0, 0].size)
+        np.testing.assert_allclose(a, b, rtol=0, atol=terms * np.finfo(dtype).eps * (1 + abs(b).max()))
+
+
+@pytest.mark.parametrize("members", [2, 16])
+def test_what_is_not_finite_stays_in_its_group(numba, rng, members):
+    x = rng.normal(size=(1, 2 * members, 4, 4)).astype(np.float32)
+    x[0, members - 1, 1, 1] = np.inf
+    w = rng.normal(size=(2 * members, members, 3, 3)).astype(np.float32)
+    y, cache = numba.conv2d_forward(x, w, padding=1, groups=2)
+    dx, dw, _ = numba.conv2d_backward(np.ones_like(y), cache)
+    assert not np.isfinite(y[0, :members]).all()
+    assert np.isfinite(y[0, members:]).all()
+    assert np.isfinite(dx).all()
+    assert not np.isfinite(dw[:members]).all()
+    assert np.isfinite(dw[members:]).all()
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_what_is_not_finite_reaches_every_window_that_sees_it(numba, exact, rng, value):
     x, w = rng.normal(size=(1, 32, 12, 12)).astype(np.float32), np.ones((32, 32, 3, 3), np.float32)
@@ -430,3 +475,23 @@ def test_the_cache_is_found_again(tmp_path):
     answers = [in_new_process(code, SENUMPY_CACHE_DIR=str(tmp_path)) for _ in range(2)]
     assert answers == ["True\n", "False\n"]
     assert list(tmp_path.rglob("elementwise*.nbi"))
+
+
+STEP = """
+import numpy as np, senumpy
+from senumpy.engines.numba import direct, direct_weights, passes
+{ahead}
+numba = senumpy.engine("numba")
+model = senumpy.create_model("se_resnet8_cifar", in_channels=1, engine=numba)
+x = np.ones((2, 1, 8, 8), np.float32)
+_, cache = numba.softmax_cross_entropy_forward(model.forward(x), np.arange(2))
+model.backward(numba.softmax_cross_entropy_backward(1.0, cache).dlogits)
+found = direct_weights.backward_weights, passes.reduce, passes.gradient, direct.backward_input
+print(sum(len(driver.stats.cache_misses) for driver in found), bool(direct.forward_lines.stats.cache_misses))
+"""
+
+
+def test_what_is_compiled_ahead_is_what_a_step_needs(tmp_path):
+    ahead = "from senumpy.engines.numba.ahead import compile_gradients; compile_gradients(); raise SystemExit"
+    in_new_process(STEP.format(ahead=ahead), SENUMPY_CACHE_DIR=str(tmp_path))
+    assert in_new_process(STEP.format(ahead=""), SENUMPY_CACHE_DIR=str(tmp_path)) == "0 True\n"

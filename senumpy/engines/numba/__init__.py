@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from senumpy.engines.numba import ahead
 from senumpy.engines.numba.compiler import cache_is_empty
 from senumpy.engines.numba.conv_ops import ConvOps
 from senumpy.engines.numba.norm_ops import NormOps
@@ -57,6 +58,10 @@ class NumbaEngine(ConvOps, NormOps, OtherOps, StructureOps):
     def must_compile(self) -> bool:  # type: ignore[override]
         """Whether no compiled kernels are found on the disk: the first calls take some seconds."""
         return cache_is_empty()
+
+    def compile_ahead(self) -> None:
+        """Begin to compile the gradients' kernels in another process."""
+        ahead.start()
 
     def describe(self) -> str:
         """Return name and threads."""

@@ -32,16 +32,19 @@ def compiled(function: Callable[..., Any]) -> Any:
 
 
 def kernel(function: Callable[..., Any]) -> Any:
-    """Compile a function that only compiled code calls: without the entry for Python, which takes time."""
-    return _compiled(function, {"no_cpython_wrapper": True, "no_cfunc_wrapper": True})
+    """Compile a function that only compiled code calls: without an entry for Python, which takes time.
+
+    Nor is it cached: what calls it has its machine code.
+    """
+    return _compiled(function, {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}, cache=False)
 
 
 def inlined(function: Callable[..., Any]) -> Any:
     """Put a function into the one that calls it: less to compile than two, where only one does."""
-    return _compiled(function, {"inline": "always"})
+    return _compiled(function, {"inline": "always"}, cache=False)
 
 
-def _compiled(function: Callable[..., Any], extra: dict[str, Any]) -> Any:
+def _compiled(function: Callable[..., Any], extra: dict[str, Any], *, cache: bool = True) -> Any:
     options: dict[str, Any] = {
         "nogil": True,
         "error_model": "numpy",
@@ -50,7 +53,7 @@ def _compiled(function: Callable[..., Any], extra: dict[str, Any]) -> Any:
         "_nrt": False,
         **extra,
     }
-    if _CACHE is None:
+    if _CACHE is None or not cache:
         return numba.njit(**options)(function)
     # Numba asks for the folder when it decorates. The setting belongs to everyone: it is put back.
     before = numba.config.CACHE_DIR
@@ -66,6 +69,11 @@ def _compiled(function: Callable[..., Any], extra: dict[str, Any]) -> Any:
 def cache_is_empty() -> bool:
     """Return whether nothing has been compiled yet: the first calls will take some seconds."""
     return _CACHE is None or next(_CACHE.rglob("*.nbi"), None) is None
+
+
+def cache_is_kept() -> bool:
+    """Return whether other processes will find what is compiled here."""
+    return _CACHE is not None
 
 
 def _cache_folder() -> Path | None:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from senumpy.engines.numba import direct, products, small_groups, winograd
+from senumpy.engines.numba import direct, direct_weights, products, small_groups, winograd
 from senumpy.engines.numba.geometry import Array, Geometry, geometry
 from senumpy.engines.numba.microkernel import ROWS, panel_width
 from senumpy.engines.numba.runtime import NOTHING, Runtime, flat
@@ -27,6 +27,8 @@ from senumpy.ops.windows import Window
 _FUSED_BYTES = 3 << 20  # largest transformed kernels that are read again for each block
 _FUSED_TILES = 384  # fewest tiles for which that pays
 _FEWEST_PARTS = 8
+_FEWEST_CHUNKS = 4
+_NARROWEST = 64  # columns of a chunk
 _LINES_BYTES = 1 << 16
 _SHORT_LINE = 32  # numbers that a window sees of a line: fewer are gathered
 _LEAST_SIZE = 7  # of the result, for Winograd: smaller ones are mostly edge
@@ -165,20 +167,20 @@ def backward_weights(runtime: Runtime, x: Array, dy: Array, w: Array, conv: Conv
     runs = g.taps // across
     swapped = g.is_plain and c < o  # the longer side is the one that lies in panels
     m, columns = (c, o) if swapped else (o, across * c)
-    size = max(1, min(g.out_h, direct.TRANSPOSE_DEPTH // g.out_w))  # lines that are summed over at a time
-    units = -(-g.out_rows // direct.TRANSPOSE_DEPTH) if g.is_plain else g.n * -(-g.out_h // size)
-    deepest = direct.TRANSPOSE_DEPTH if g.is_plain else size * g.out_w
-    blocks = -(-columns // direct.TRANSPOSE_COLUMNS) * -(-m // direct.TRANSPOSE_ROWS) * groups * runs
+    size = max(1, min(g.out_h, direct_weights.DEPTH // g.out_w))  # lines that are summed over at a time
+    units = -(-g.out_rows // direct_weights.DEPTH) if g.is_plain else g.n * -(-g.out_h // size)
+    deepest = direct_weights.DEPTH if g.is_plain else size * g.out_w
+    blocks = -(-columns // direct_weights.WIDTH) * -(-m // direct_weights.HEIGHT) * groups * runs
     parts = max(1, min(-(-_FEWEST_PARTS // blocks), units))
     ldr = runs * -(-columns // width) * width
     result = runtime.empty(parts * groups * m * ldr, x.dtype)
-    packed = deepest * (direct.TRANSPOSE_ROWS + ROWS + direct.TRANSPOSE_COLUMNS + width)
+    packed = deepest * (direct_weights.HEIGHT + ROWS + direct_weights.WIDTH + width)
     lines = (size - 1) * g.stride_h + 1 + ((g.kh - 1) * g.dilation_h if conv.gathered else 0)
     padded = 0 if g.is_plain else lines * (g.w + 2 * g.pad_w) * c
     patches = deepest * columns if conv.gathered else 0
     scratch = runtime.scratch(packed + padded + patches, x.dtype)
     runtime.run(
-        direct.backward_weights,
+        direct_weights.backward_weights,
         blocks * parts, x, dy, g, groups, swapped, g.is_plain, size, conv.gathered, parts, width, ldr,
         result, scratch, dw,
     )  # fmt: skip
@@ -189,11 +191,7 @@ def _direct(runtime: Runtime, x: Array, panels: Array, conv: Convolution, y: Arr
     g, groups = conv.g, conv.groups
     width = panel_width(x.dtype)
     if g.is_plain:
-        blocks = -(-g.out_h * g.out_w // products.ROW_BLOCK)  # of an image
-        row_blocks = g.n * blocks if e.gate.size else -(-g.out_rows // products.ROW_BLOCK)
-        chunks = row_blocks * groups * -(-(g.o // groups) // direct.COLUMN_BLOCK)
-        scratch = runtime.scratch(products.ROW_BLOCK * width, x.dtype)
-        runtime.run(direct.forward_rows, chunks, x, g, groups, panels, width, blocks, y, *e, scratch)
+        _rows(runtime, x, panels, conv, y, e)
         return
     # As many lines at a time as a core's cache holds well.
     line = (g.w + 2 * g.pad_w) * (g.c // groups)
@@ -206,6 +204,24 @@ def _direct(runtime: Runtime, x: Array, panels: Array, conv: Convolution, y: Arr
         direct.forward_lines,
         x, g, groups, panels, width, size, conv.gathered, y, e.bias, e.shortcut, e.relu, scratch,
     )  # fmt: skip
+
+
+def _rows(runtime: Runtime, x: Array, panels: Array, conv: Convolution, y: Array, e: Epilogue) -> None:
+    g, groups = conv.g, conv.groups
+    width = panel_width(x.dtype)
+    # With a gate, a block of rows lies in one image. Blocks are of one size, and whole tiles.
+    images, rows = (g.n, g.out_h * g.out_w) if e.gate.size else (1, g.out_rows)
+    blocks = -(-rows // products.ROW_BLOCK)
+    row_block = -(-rows // blocks // ROWS) * ROWS
+    columns = direct.COLUMN_BLOCK
+    while columns > _NARROWEST and images * blocks * groups * -(-(g.o // groups) // columns) < _FEWEST_CHUNKS:
+        columns //= 2  # few rows, as in the inference of one image: then columns give work to all threads
+    blocks = -(-rows // row_block)
+    chunks = images * blocks * groups * -(-(g.o // groups) // columns)
+    scratch = runtime.scratch(row_block * width, x.dtype)
+    runtime.run(
+        direct.forward_rows, chunks, x, g, groups, panels, width, blocks, row_block, columns, y, *e, scratch
+    )
 
 
 def _winograd(

@@ -9,7 +9,8 @@ a run. With few channels runs would be too short: then all that a window sees is
     forward:             y  = P w        products of rows with packed kernels, run by run
     gradient of x:       stride 1: the forward of dy with turned kernels
                          else dP = dy w^T, added back to the pixels that it came from, image by image
-    gradient of w:       dw = dy^T P     blocks of the result, each summed over all rows
+
+The gradient of w is in `direct_weights.py`.
 """
 
 from __future__ import annotations
@@ -17,15 +18,11 @@ from __future__ import annotations
 import numpy as np
 
 from senumpy.engines.numba.compiler import compiled, inlined, kernel
-from senumpy.engines.numba.microkernel import ROWS, copy_panel_row, multiply_panel
 from senumpy.engines.numba.products import DEPTH_BLOCK, ROW_BLOCK, block_product
 from senumpy.engines.numba.threads import parallel_for
 
 _index = np.uintp
-COLUMN_BLOCK = 512  # columns of a result that one chunk computes
-TRANSPOSE_DEPTH = 128  # rows that are summed over at a time for a gradient of weights
-TRANSPOSE_ROWS = 132  # 256 and 512 channels make even blocks of it
-TRANSPOSE_COLUMNS = 256
+COLUMN_BLOCK = 512  # columns of a result that one chunk computes, at most
 
 
 @inlined
@@ -104,19 +101,36 @@ def scatter(pool, y, g, x):
 
 
 @kernel
-def _rows_chunk(x, g, groups, panels, width, blocks, y, bias, gate, shortcut, relu, scratch, chunk, thread):
+def _rows_chunk(
+    x,
+    g,
+    groups,
+    panels,
+    width,
+    blocks,
+    row_block,
+    column_block,
+    y,
+    bias,
+    gate,
+    shortcut,
+    relu,
+    scratch,
+    chunk,
+    thread,
+):
     """Compute one block of rows and columns of one group of a 1x1 convolution."""
     image_rows = g.out_h * g.out_w
     c, o = g.c // groups, g.o // groups
-    column_blocks = (o + COLUMN_BLOCK - 1) // COLUMN_BLOCK
+    column_blocks = (o + column_block - 1) // column_block
     group = chunk % groups
-    left = chunk // groups % column_blocks * COLUMN_BLOCK
+    left = chunk // groups % column_blocks * column_block
     block = chunk // groups // column_blocks
-    first, last = block * ROW_BLOCK, min((block + 1) * ROW_BLOCK, g.n * image_rows)
+    first, last = block * row_block, min((block + 1) * row_block, g.n * image_rows)
     if gate.size:  # a block lies in one image: it has one gate
-        first = block // blocks * image_rows + block % blocks * ROW_BLOCK
-        last = min(first + ROW_BLOCK, (block // blocks + 1) * image_rows)
-    columns = min(COLUMN_BLOCK, o - left)
+        first = block // blocks * image_rows + block % blocks * row_block
+        last = min(first + row_block, (block // blocks + 1) * image_rows)
+    columns = min(column_block, o - left)
     p0 = group * ((o + width - 1) // width) * width * c
     y0 = first * g.o + group * o
     for k in range(0, c, DEPTH_BLOCK):
@@ -133,14 +147,33 @@ def _rows_chunk(x, g, groups, panels, width, blocks, y, bias, gate, shortcut, re
 
 
 @compiled
-def forward_rows(pool, chunks, x, g, groups, panels, width, blocks, y, bias, gate, shortcut, relu, scratch):
+def forward_rows(
+    pool,
+    chunks,
+    x,
+    g,
+    groups,
+    panels,
+    width,
+    blocks,
+    row_block,
+    column_block,
+    y,
+    bias,
+    gate,
+    shortcut,
+    relu,
+    scratch,
+):
     """Compute y of a 1x1 convolution from x and packed kernels."""
-    arguments = (x, g, groups, panels, width, blocks, y, bias, gate, shortcut, relu, scratch)
+    arguments = (
+        x, g, groups, panels, width, blocks, row_block, column_block, y, bias, gate, shortcut, relu, scratch,
+    )  # fmt: skip
     parallel_for(pool, chunks, _rows_chunk, arguments)
 
 
 @inlined
-def _copy_lines(x, g, image, first, lines, channel, channels, padded):
+def copy_lines(x, g, image, first, lines, channel, channels, padded):
     """Copy lines of an image with zeros around it; lines above and below the image are zeros."""
     width = (g.w + 2 * g.pad_w) * channels
     zero = x.dtype.type(0)
@@ -166,7 +199,7 @@ def _copy_lines(x, g, image, first, lines, channel, channels, padded):
 
 
 @inlined
-def _taps_of_a_run(g, gathered):
+def taps_of_a_run(g, gathered):
     """Return how many taps of the kernel a run has."""
     if gathered:
         return g.kh * g.kw
@@ -174,7 +207,7 @@ def _taps_of_a_run(g, gathered):
 
 
 @inlined
-def _gather(padded, g, c, line, to, patches):
+def gather(padded, g, c, line, to, patches):
     """Write all that a line of windows sees, one window a row; `line` is where the windows begin."""
     across = g.kw if g.dilation_w == 1 else 1  # taps that lie side by side
     for j in range(g.out_w):
@@ -202,9 +235,9 @@ def _lines_chunk(
     padded = own[edge.size + patches.size :]
     some = min(size, g.out_h - block * size)
     lines = (some - 1) * g.stride_h + (g.kh - 1) * g.dilation_h + 1
-    _copy_lines(x, g, image, block * size * g.stride_h - g.pad_h, lines, group * c, c, padded)
+    copy_lines(x, g, image, block * size * g.stride_h - g.pad_h, lines, group * c, c, padded)
     all_panels = (o + width - 1) // width
-    across = _taps_of_a_run(g, gathered)
+    across = taps_of_a_run(g, gathered)
     runs = g.kh * g.kw // across
     depth = across * c
     p0 = group * all_panels * width * depth * runs
@@ -215,7 +248,7 @@ def _lines_chunk(
             line = i * g.stride_h + p * g.dilation_h
             a, a0, lda = padded, (line * (g.w + 2 * g.pad_w) + q * g.dilation_w) * c, g.stride_w * c
             if gathered:
-                _gather(padded, g, c, line, 0, patches)
+                gather(padded, g, c, line, 0, patches)
                 a, a0, lda = patches, 0, depth
             block_product(
                 a, a0, lda, g.out_w, depth, panels, p0 + run * depth * width, depth * runs, 0, all_panels, o,
@@ -285,158 +318,3 @@ def backward_input(pool, dy, g, groups, panels, width, dx, scratch):
     """Compute dx from dy and packed transposed kernels."""
     arguments = (dy, g, groups, panels, width, dx, scratch)
     parallel_for(pool, g.n * groups, _backward_input_chunk, arguments)
-
-
-@inlined
-def _pack_panels(source, start, lds, line, line_step, rows, columns, width, packed):
-    """Copy a block into panels: `rows` rows of `width` columns after each other, filled up with zeros.
-
-    Rows come in lines of `line`, `lds` apart; lines are `line_step` apart.
-    """
-    to = 0
-    for left in range(0, columns, width):
-        lanes = min(width, columns - left)
-        for begin in range(0, rows, line):
-            at = start + begin // line * line_step + left
-            for _ in range(min(line, rows - begin)):
-                if lanes == width:
-                    copy_panel_row(packed, to, source, at)
-                else:
-                    for lane in range(lanes):
-                        packed[_index(to + lane)] = source[_index(at + lane)]
-                    for lane in range(lanes, width):
-                        packed[_index(to + lane)] = 0
-                to += width
-                at += lds
-
-
-@inlined
-def _pack_strips(source, start, lds, rows, columns, packed):
-    """Copy a block into strips of `ROWS` columns; the last one may have fewer."""
-    to = _index(0)
-    for left in range(0, columns - columns % ROWS, ROWS):
-        for r in range(rows):
-            at = _index(start + r * lds + left)
-            for lane in range(ROWS):
-                packed[to + _index(lane)] = source[at + _index(lane)]
-            to += _index(ROWS)
-    left = columns - columns % ROWS
-    for r in range(rows):
-        at = _index(start + r * lds + left)
-        for lane in range(columns % ROWS):
-            packed[to + _index(lane)] = source[at + _index(lane)]
-        to += _index(ROWS)
-
-
-@kernel
-def _weights_chunk(
-    x, dy, g, groups, swapped, plain, size, gathered, parts, width, ldr, result, scratch, chunk, thread
-):
-    """Sum one block of one part of one group's gradient: some rows m, some columns of one run."""
-    c, o = g.c // groups, g.o // groups
-    across = _taps_of_a_run(g, gathered)
-    runs = g.kh * g.kw // across
-    m, columns = (c, o) if swapped else (o, across * c)
-    column_blocks = (columns + TRANSPOSE_COLUMNS - 1) // TRANSPOSE_COLUMNS
-    row_blocks = (m + TRANSPOSE_ROWS - 1) // TRANSPOSE_ROWS
-    left = chunk % column_blocks * TRANSPOSE_COLUMNS
-    top = chunk // column_blocks % row_blocks * TRANSPOSE_ROWS
-    rest = chunk // column_blocks // row_blocks
-    run, part, group = rest % runs, rest // runs % parts, rest // runs // parts
-    some_columns, some_rows = min(TRANSPOSE_COLUMNS, columns - left), min(TRANSPOSE_ROWS, m - top)
-    p, q = run * across // g.kw, run * across % g.kw
-    padded_width = (g.w + 2 * g.pad_w) * c
-
-    # A unit is what is summed over at a time: some rows of a 1x1 convolution, or `size` lines of an image.
-    blocks = (g.out_h + size - 1) // size
-    total = g.n * g.out_h * g.out_w
-    units = (total + TRANSPOSE_DEPTH - 1) // TRANSPOSE_DEPTH if plain else g.n * blocks
-    deepest = TRANSPOSE_DEPTH if plain else size * g.out_w
-    own = scratch[thread]
-    packed_a = own[: deepest * (TRANSPOSE_ROWS + ROWS)]
-    packed_b = own[packed_a.size : packed_a.size + deepest * (TRANSPOSE_COLUMNS + width)]
-    rest_of_own = own[packed_a.size + packed_b.size :]
-    patches = rest_of_own[: deepest * columns if gathered else 0]
-    padded = rest_of_own[patches.size :]
-    run_ld = ldr // runs
-    r0 = ((part * groups + group) * m + top) * ldr + run * run_ld + left
-    begin, end = part * units // parts, (part + 1) * units // parts
-    for unit in range(begin, end):
-        if plain:
-            start = unit * TRANSPOSE_DEPTH
-            rows = min(TRANSPOSE_DEPTH, total - start)
-            b, b0, ldb, line, line_step = x, start * g.c + group * c + left, g.c, rows, 0
-        else:
-            image, block = unit // blocks, unit % blocks
-            some = min(size, g.out_h - block * size)
-            top_line = block * size * g.stride_h - g.pad_h + p * g.dilation_h
-            lines = (some - 1) * g.stride_h + 1 + ((g.kh - 1) * g.dilation_h if gathered else 0)
-            _copy_lines(x, g, image, top_line, lines, group * c, c, padded)
-            start, rows = (image * g.out_h + block * size) * g.out_w, some * g.out_w
-            b, b0, ldb = padded, q * g.dilation_w * c + left, g.stride_w * c
-            line, line_step = g.out_w, g.stride_h * padded_width
-            if gathered:
-                for i in range(some):
-                    _gather(padded, g, c, i * g.stride_h, i * g.out_w * columns, patches)
-                b, b0, ldb, line_step = patches, left, columns, g.out_w * columns
-        a, a0, lda = dy, start * g.o + group * o + top, g.o
-        if swapped:
-            a, a0, lda, b, b0, ldb = x, start * g.c + group * c + top, g.c, dy, a0 - top + left, g.o
-        _pack_panels(b, b0, ldb, line, line_step, rows, some_columns, width, packed_b)
-        _pack_strips(a, a0, lda, rows, some_rows, packed_a)
-        for panel in range((some_columns + width - 1) // width):
-            for i in range(0, some_rows, ROWS):
-                multiply_panel(
-                    packed_a, i * rows, 1, ROWS, packed_b, panel * rows * width,
-                    result, r0 + i * ldr + panel * width, ldr, min(ROWS, some_rows - i), rows, unit > begin,
-                )  # fmt: skip
-
-
-@kernel
-def _collect_chunk(result, parts, groups, o, ldr, across, taps, c, dw, chunk, thread):
-    """Sum the parts for one output channel, and put channels before taps."""
-    step = groups * o * ldr
-    run_ld = ldr // (taps // across)
-    for tap in range(taps):
-        start = chunk * ldr + tap // across * run_ld + tap % across * c
-        to = chunk * c * taps + tap
-        for k in range(c):
-            total = result[_index(start + k)]
-            for part in range(1, parts):
-                total += result[_index(start + k + part * step)]
-            dw[_index(to + k * taps)] = total
-
-
-@kernel
-def _collect_swapped_chunk(result, parts, groups, o, ldr, c, width, dw, chunk, thread):
-    """Sum the parts of (c, o) for one panel of output channels, and transpose."""
-    panels = (o + width - 1) // width
-    group, left = chunk // panels, chunk % panels * width
-    step = groups * c * ldr
-    for i in range(c):
-        start = (group * c + i) * ldr + left
-        for lane in range(min(width, o - left)):
-            total = result[_index(start + lane)]
-            for part in range(1, parts):
-                total += result[_index(start + lane + part * step)]
-            dw[_index((group * o + left + lane) * c + i)] = total
-
-
-@compiled
-def backward_weights(
-    pool, chunks, x, dy, g, groups, swapped, plain, size, gathered, parts, width, ldr, result, scratch, dw
-):
-    """Compute dw (O, C/groups, kh, kw) from x and dy."""
-    c, o = g.c // groups, g.o // groups
-    parallel_for(
-        pool, chunks, _weights_chunk,
-        (x, dy, g, groups, swapped, plain, size, gathered, parts, width, ldr, result, scratch),
-    )  # fmt: skip
-    if swapped:
-        panels = groups * ((o + width - 1) // width)
-        arguments = (result, parts, groups, o, ldr, c, width, dw)
-        parallel_for(pool, panels, _collect_swapped_chunk, arguments)
-    else:
-        across = _taps_of_a_run(g, gathered)
-        arguments = (result, parts, groups, o, ldr, across, g.kh * g.kw, c, dw)
-        parallel_for(pool, groups * o, _collect_chunk, arguments)

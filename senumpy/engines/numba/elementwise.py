@@ -87,16 +87,21 @@ def sgd(pool, value, gradient, velocity, lr, momentum, nesterov, decay):
 
 
 @kernel
-def _scale_chunk(u, s, rows, c, y, chunk, thread):
+def _scale_chunk(u, s, shift, rows, c, y, chunk, thread):
     for r in range(chunk * rows, (chunk + 1) * rows):
-        for k in range(c):
-            y[_index(r * c + k)] = u[_index(r * c + k)] * s[_index(chunk * c + k)]
+        if shift.size:
+            for k in range(c):
+                i = _index(chunk * c + k)
+                y[_index(r * c + k)] = u[_index(r * c + k)] * s[i] + shift[i]
+        else:
+            for k in range(c):
+                y[_index(r * c + k)] = u[_index(r * c + k)] * s[_index(chunk * c + k)]
 
 
 @compiled
-def scale(pool, u, s, images, rows, c, y):
-    """y = u s, with a factor for each channel of each image."""
-    parallel_for(pool, images, _scale_chunk, (u, s, rows, c, y))
+def scale(pool, u, s, shift, images, rows, c, y):
+    """y = u s + shift, with numbers for each channel of each image; `shift` may be empty."""
+    parallel_for(pool, images, _scale_chunk, (u, s, shift, rows, c, y))
 
 
 @kernel

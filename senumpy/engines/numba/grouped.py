@@ -11,7 +11,7 @@ each a convolution of dy with some of the taps; the forward has one class.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -137,7 +137,8 @@ def _convolve_chunk(
     lines = (some - 1) * s.step_h + s.high_h - s.low_h + 1
     top = strip * size * s.step_h + s.low_h
     _copy_lines(
-        x, s.c, s.h, s.w, image, top, lines, s.low_w, s.width, first_block, last_block - first_block, lanes, copied
+        x, s.c, s.h, s.w, image, top, lines, s.low_w, s.width, first_block, last_block - first_block, lanes,
+        copied,
     )  # fmt: skip
     for block in range(first_block, last_block):
         own_lines = copied[(block - first_block) * lines * s.width * lanes :]

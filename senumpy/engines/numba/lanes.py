@@ -33,7 +33,7 @@ def tile_taps(members: int) -> int:
     return {1: 5, 2: 2}.get(members, 1)
 
 
-class _Lanes(NamedTuple):
+class Lanes(NamedTuple):
     """Vectors of one block of channels."""
 
     builder: Any
@@ -43,17 +43,21 @@ class _Lanes(NamedTuple):
 
     @property
     def vector(self) -> Any:
+        """The LLVM type of a block."""
         return ir.VectorType(self.scalar, self.lanes)
 
     @property
     def bytes(self) -> int:
+        """Of one number."""
         return PANEL_BYTES // self.lanes
 
     def load(self, data: Any, index: Any) -> Any:
+        """Read a block from data[index]."""
         address = self.builder.bitcast(self.builder.gep(data, [index]), self.vector.as_pointer())
         return self.builder.load(address, align=self.bytes)
 
     def store(self, value: Any, data: Any, index: Any) -> None:
+        """Write a block to data[index]."""
         address = self.builder.bitcast(self.builder.gep(data, [index]), self.vector.as_pointer())
         self.builder.store(value, address, align=self.bytes)
 
@@ -83,25 +87,33 @@ class _Lanes(NamedTuple):
         if len(spread) == 1:
             return spread[0]
         half = self.lanes // 2
-        return self._shuffle(*spread, [*range(half), *range(self.lanes + half, 2 * self.lanes)])
+        return self._shuffle(spread[0], spread[1], [*range(half), *range(self.lanes + half, 2 * self.lanes)])
 
     def _shuffle(self, a: Any, b: Any, lanes: list[int]) -> Any:
         mask = ir.Constant(ir.VectorType(_I32, self.lanes), lanes)
         return self.builder.shuffle_vector(a, b, mask)
 
     def multiply_add(self, a: Any, b: Any, c: Any) -> Any:
+        """Return a b + c, rounded once."""
         name = f"llvm.fma.v{self.lanes}f{8 * self.bytes}"
         kind = ir.FunctionType(self.vector, [self.vector] * 3)
-        return self.builder.call(
-            cgutils.get_or_insert_function(self.builder.module, kind, name), [a, b, c]
-        )
+        return self.builder.call(cgutils.get_or_insert_function(self.builder.module, kind, name), [a, b, c])
 
 
-def _data(context: Any, builder: Any, kind: Any, array: Any) -> Any:
+def lanes_of(context: Any, builder: Any, dtype: Any, members: int = 1) -> Lanes:
+    """Return the block of channels for numbers of this type."""
+    scalar = context.get_data_type(dtype)
+    return Lanes(builder, scalar, PANEL_BYTES // (4 if isinstance(scalar, ir.FloatType) else 8), members)
+
+
+def data_of(context: Any, builder: Any, kind: Any, array: Any) -> Any:
+    """Return the address of an array's first number."""
     return context.make_array(kind)(context, builder, array).data
 
 
-def _loop(builder: Any, begin: Any, end: Any, sums: list[Any], body: Callable[[Any, list[Any]], list[Any]]) -> Any:
+def emit_loop(
+    builder: Any, begin: Any, end: Any, sums: list[Any], body: Callable[[Any, list[Any]], list[Any]]
+) -> list[Any]:
     """Emit `for k in range(begin, end): sums = body(k, sums)`; return the sums."""
     entry = builder.block
     head, inside, done = (builder.append_basic_block(name) for name in ("head", "inside", "done"))
@@ -128,8 +140,8 @@ def _make_pixels_tile(pixels: int) -> Any:
 
     @intrinsic
     def pixels_tile(
-        typingctx: Any, group: Any, x: Any, x0: Any, step: Any, offsets: Any, taps: Any, first: Any, last: Any,
-        w: Any, w0: Any, start: Any, start0: Any, y: Any, y0: Any, ldy: Any, relu: Any,
+        typingctx: Any, group: Any, x: Any, x0: Any, step: Any, offsets: Any, taps: Any, first: Any,
+        last: Any, w: Any, w0: Any, start: Any, start0: Any, y: Any, y0: Any, ldy: Any, relu: Any,
     ) -> Any:  # fmt: skip
         """Compute y for windows whose sight in x lies `step` apart; offsets of taps, and their kernels."""
 
@@ -137,9 +149,9 @@ def _make_pixels_tile(pixels: int) -> Any:
             _emit_pixels(context, builder, signature.args, args, pixels)
             return context.get_dummy_value()
 
-        size = types.intp
+        size, flag = types.intp, types.boolean
         return types.void(
-            group, x, size, size, offsets, taps, size, size, w, size, start, size, y, size, size, types.boolean
+            group, x, size, size, offsets, taps, size, size, w, size, start, size, y, size, size, flag
         ), codegen
 
     return pixels_tile
@@ -148,9 +160,10 @@ def _make_pixels_tile(pixels: int) -> Any:
 def _emit_pixels(context: Any, builder: Any, kinds: Any, args: Any, pixels: int) -> None:
     members = kinds[0].count
     _, _, x0, step, _, _, first, last, _, w0, _, start0, _, y0, ldy, relu = args
-    scalar = context.get_data_type(kinds[12].dtype)
-    lanes = _Lanes(builder, scalar, PANEL_BYTES // (4 if isinstance(scalar, ir.FloatType) else 8), members)
-    x, offsets, taps, w, start, y = (_data(context, builder, kinds[k], args[k]) for k in (1, 4, 5, 8, 10, 12))
+    lanes = lanes_of(context, builder, kinds[12].dtype, members)
+    x, offsets, taps, w, start, y = (
+        data_of(context, builder, kinds[k], args[k]) for k in (1, 4, 5, 8, 10, 12)
+    )
     windows = [builder.add(x0, builder.mul(step, _I64(r))) for r in range(pixels)]
 
     def body(t: Any, sums: list[Any]) -> list[Any]:
@@ -160,13 +173,11 @@ def _emit_pixels(context: Any, builder: Any, kinds: Any, args: Any, pixels: int)
         read = [lanes.reader(x, builder.add(window, offset)) for window in windows]
         for member in range(members):
             weights = lanes.load(w, builder.add(kernel, _I64(member * lanes.lanes)))
-            sums = [
-                lanes.multiply_add(read[r](member, _I64(0)), weights, sums[r]) for r in range(pixels)
-            ]
+            sums = [lanes.multiply_add(read[r](member, _I64(0)), weights, sums[r]) for r in range(pixels)]
         return sums
 
     begin = lanes.load(start, start0)
-    sums = _loop(builder, first, last, [begin] * pixels, body)
+    sums = emit_loop(builder, first, last, [begin] * pixels, body)
     zero = ir.Constant(lanes.vector, None)
     for r, total in enumerate(sums):
         positive = builder.select(builder.fcmp_unordered(">", total, zero), total, zero)  # NaN stays
@@ -181,7 +192,7 @@ def weights_tile(
     typingctx: Any, group: Any, x: Any, x0: Any, step: Any, offsets: Any, first: Any, member: Any,
     dy: Any, dy0: Any, pixels: Any, sums: Any, s0: Any,
 ) -> Any:  # fmt: skip
-    """Add to the sums of some taps from `first` and up to four members from `member`, over a line of windows."""
+    """Add a line of windows to the sums of the taps from `first` and of the members from `member`."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         _emit_weights(context, builder, signature.args, args)
@@ -194,9 +205,8 @@ def weights_tile(
 def _emit_weights(context: Any, builder: Any, kinds: Any, args: Any) -> None:
     members = kinds[0].count
     _, _, x0, step, _, first, member, _, dy0, pixels, _, s0 = args
-    scalar = context.get_data_type(kinds[10].dtype)
-    lanes = _Lanes(builder, scalar, PANEL_BYTES // (4 if isinstance(scalar, ir.FloatType) else 8), members)
-    x, offsets, dy, results = (_data(context, builder, kinds[k], args[k]) for k in (1, 4, 7, 10))
+    lanes = lanes_of(context, builder, kinds[10].dtype, members)
+    x, offsets, dy, results = (data_of(context, builder, kinds[k], args[k]) for k in (1, 4, 7, 10))
     some = min(members, 4)
     places, seen = [], []
     for tap in range(tile_taps(members)):
@@ -217,6 +227,6 @@ def _emit_weights(context: Any, builder: Any, kinds: Any, args: Any) -> None:
         return following
 
     before = [lanes.load(results, place) for place in places]
-    after = _loop(builder, _I64(0), pixels, before, body)
+    after = emit_loop(builder, _I64(0), pixels, before, body)
     for value, place in zip(after, places, strict=True):
         lanes.store(value, results, place)

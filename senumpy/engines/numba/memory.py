@@ -51,6 +51,10 @@ class Memory:
 
     def _take(self, capacity: int) -> np.ndarray[Any, Any]:
         """Return the smallest block in store that is large enough and not twice too large, or a new one."""
+        exact = self._free.get(capacity)
+        if exact:
+            self._free_bytes -= capacity
+            return exact.pop()
         fitting = [c for c, blocks in self._free.items() if capacity <= c <= 2 * capacity and blocks]
         if not fitting:
             return np.empty(capacity + _ALIGNMENT, np.uint8)
@@ -81,6 +85,14 @@ class _Lease:
         memory = self._memory()
         if memory is not None:
             memory.take_back(self._block)
+
+
+def aligned(count: int, dtype: Any) -> np.ndarray[Any, Any]:
+    """Return a new flat array that begins at the beginning of a cache line."""
+    size = count * dtype.itemsize
+    block = np.empty(size + _ALIGNMENT, np.uint8)
+    start = -block.ctypes.data % _ALIGNMENT
+    return block[start : start + size].view(dtype)
 
 
 def _rounded(size: int) -> int:

@@ -241,7 +241,7 @@ class OtherOps(Engine):
         n, c, h, w = u.shape
         rows, y = self.runtime.image_like(u)
         u_rows = self.runtime.rows(u)
-        self.runtime.run(elementwise.scale, u_rows, flat(s), n, h * w, c, rows)
+        self.runtime.run(elementwise.scale, u_rows, flat(s), NOTHING[u.dtype], n, h * w, c, rows)
         return y, ScaleCache(u_rows, s, u.shape)
 
     def scale_backward(self, dy, cache):
@@ -250,12 +250,10 @@ class OtherOps(Engine):
             return Engine.scale_backward(dy, cache)
         n, c, h, w = cache.shape
         check_upstream(dy, cache.shape, cache.u.dtype)
-        dy_rows = self.runtime.rows(dy)
-        rows, du = self.runtime.image(n, c, h, w, cache.u.dtype)
-        ds = np.empty((n, c), cache.u.dtype)
-        self.runtime.run(elementwise.scale, dy_rows, flat(cache.s), n, h * w, c, rows)
-        self.runtime.run(elementwise.scale_sums, dy_rows, cache.u, n, h * w, c, ds.reshape(-1))
-        return ScaleGradients(du, ds)
+        dy_rows, dtype = self.runtime.rows(dy), cache.u.dtype
+        rows, du = self.runtime.image(n, c, h, w, dtype)
+        self.runtime.run(elementwise.scale, dy_rows, flat(cache.s), NOTHING[dtype], n, h * w, c, rows)
+        return ScaleGradients(du, scale_sums(self.runtime, dy_rows, cache))
 
     def sgd_update(self, value, gradient, velocity, *, lr, momentum=0.0, nesterov=False, weight_decay=0.0):
         """See `Engine.sgd_update`."""
@@ -269,6 +267,14 @@ class OtherOps(Engine):
             elementwise.sgd, value.reshape(-1), flat(gradient), velocity.reshape(-1),
             float(lr), float(momentum), bool(nesterov), float(weight_decay),
         )  # fmt: skip
+
+
+def scale_sums(runtime: Runtime, dy: Array, cache: ScaleCache) -> Array:
+    """Return the gradient of the scales, (N, C), for rows of dy."""
+    n, c, h, w = cache.shape
+    ds = np.empty((n, c), dy.dtype)
+    runtime.run(elementwise.scale_sums, dy, cache.u, n, h * w, c, ds.reshape(-1))
+    return ds
 
 
 def _in_memory_order(x: Array) -> Array | None:

@@ -1,10 +1,15 @@
-"""Pooling over windows, line by line, all channels of a pixel at once."""
+"""Pooling over windows, line by line, all channels of a pixel at once.
+
+Max pooling goes by blocks of channels in registers (`pool_lanes.py`); channels that fill no block go singly.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 
-from senumpy.engines.numba.compiler import compiled, kernel
+from senumpy.engines.numba.compiler import compiled, inlined, kernel
+from senumpy.engines.numba.microkernel import PANEL_BYTES
+from senumpy.engines.numba.pool_lanes import max_back_tile, max_tile
 from senumpy.engines.numba.threads import parallel_for
 
 _index = np.uintp
@@ -14,36 +19,26 @@ _index = np.uintp
 def _max_chunk(x, g, y, winner, chunk, thread):
     """Compute one line of maxima, and which tap each came from."""
     n, i = chunk // g.out_h, chunk % g.out_h
+    lanes = PANEL_BYTES // x.itemsize
+    top = i * g.stride_h - g.pad_h
+    p0, p1 = max(0, -top), min(g.kh, g.h - top)
     for j in range(g.out_w):
+        left = j * g.stride_w - g.pad_w
+        q0, q1 = max(0, -left), min(g.kw, g.w - left)
         to = (chunk * g.out_w + j) * g.c
-        first = True
-        number = winner.dtype.type
-        for p in range(g.kh):
-            row = i * g.stride_h + p - g.pad_h
-            if row < 0 or row >= g.h:
-                continue
-            for q in range(g.kw):
-                column = j * g.stride_w + q - g.pad_w
-                if column < 0 or column >= g.w:
-                    continue
-                at = ((n * g.h + row) * g.w + column) * g.c
-                tap = number(p * g.kw + q)
-                if first:
-                    for k in range(g.c):
-                        y[_index(to + k)] = x[_index(at + k)]
-                        winner[_index(to + k)] = tap
-                    first = False
-                    continue
-                # The first maximum wins, so ">"; NaN, which is not equal to itself, wins always. Choices one
-                # after the other, without "or", are what the compiler turns into vector code.
-                for k in range(g.c):
-                    rival, best, last = x[_index(at + k)], y[_index(to + k)], winner[_index(to + k)]
-                    above = rival > best
-                    is_nan = rival != rival
-                    last = tap if above else last
-                    best = rival if above else best
-                    winner[_index(to + k)] = tap if is_nan else last
-                    y[_index(to + k)] = rival if is_nan else best
+        at = ((n * g.h + top + p0) * g.w + left + q0) * g.c
+        tap0 = p0 * g.kw + q0
+        for k in range(0, g.c - g.c % lanes, lanes):
+            max_tile(x, at + k, p1 - p0, q1 - q0, g.w * g.c, g.c, tap0, g.kw, y, winner, to + k)
+        for k in range(g.c - g.c % lanes, g.c):
+            best, tap = x[_index(at + k)], tap0
+            for p in range(p1 - p0):
+                for q in range(q1 - q0):
+                    rival = x[_index(at + (p * g.w + q) * g.c + k)]
+                    if rival > best or rival != rival:  # the first maximum wins; NaN wins always
+                        best, tap = rival, tap0 + p * g.kw + q
+            y[_index(to + k)] = best
+            winner[_index(to + k)] = tap
 
 
 @compiled
@@ -52,28 +47,40 @@ def max_forward(pool, x, g, y, winner):
     parallel_for(pool, g.n * g.out_h, _max_chunk, (x, g, y, winner))
 
 
+@inlined
+def _windows(position, pad, size, stride, count):
+    """Return the first window that a line or column takes part in, and the one after the last."""
+    reach = position + pad
+    first = 0 if reach < size else (reach - size) // stride + 1
+    return first, min(count, reach // stride + 1)
+
+
 @kernel
 def _max_back_chunk(dy, winner, g, dx, chunk, thread):
     """Collect the gradient of one line of x from all windows that it takes part in."""
     n, row = chunk // g.h, chunk % g.h
+    lanes = PANEL_BYTES // dy.itemsize
+    top, bottom = _windows(row, g.pad_h, g.kh, g.stride_h, g.out_h)
+    p = row + g.pad_h - top * g.stride_h
     for column in range(g.w):
         to = (chunk * g.w + column) * g.c
-        for k in range(g.c):
-            dx[_index(to + k)] = 0
-        for p in range(g.kh):
-            i = row + g.pad_h - p
-            if i < 0 or i % g.stride_h or i // g.stride_h >= g.out_h:
-                continue
-            for q in range(g.kw):
-                j = column + g.pad_w - q
-                if j < 0 or j % g.stride_w or j // g.stride_w >= g.out_w:
-                    continue
-                at = ((n * g.out_h + i // g.stride_h) * g.out_w + j // g.stride_w) * g.c
-                tap = winner.dtype.type(p * g.kw + q)
-                for k in range(g.c):
-                    dx[_index(to + k)] += (
-                        dy[_index(at + k)] if winner[_index(at + k)] == tap else dy.dtype.type(0)
-                    )
+        left, right = _windows(column, g.pad_w, g.kw, g.stride_w, g.out_w)
+        tap0 = p * g.kw + column + g.pad_w - left * g.stride_w
+        at = ((n * g.out_h + top) * g.out_w + left) * g.c
+        rows, columns = bottom - top, right - left
+        for k in range(0, g.c - g.c % lanes, lanes):
+            max_back_tile(
+                dy, winner, at + k, rows, columns, g.out_w * g.c, g.c, tap0, g.stride_h * g.kw, g.stride_w,
+                dx, to + k,
+            )  # fmt: skip
+        for k in range(g.c - g.c % lanes, g.c):
+            total = dy.dtype.type(0)
+            for i in range(rows):
+                for j in range(columns):
+                    window = _index(at + (i * g.out_w + j) * g.c + k)
+                    if winner[window] == tap0 - i * g.stride_h * g.kw - j * g.stride_w:
+                        total += dy[window]
+            dx[_index(to + k)] = total
 
 
 @compiled
@@ -122,19 +129,15 @@ def avg_forward(pool, x, g, include_pad, y, counts):
 def _avg_back_chunk(dy, counts, g, dx, chunk, thread):
     """Collect the gradient of one line of x."""
     n, row = chunk // g.h, chunk % g.h
+    top, bottom = _windows(row, g.pad_h, g.kh, g.stride_h, g.out_h)
     for column in range(g.w):
         to = (chunk * g.w + column) * g.c
         for k in range(g.c):
             dx[_index(to + k)] = 0
-        for p in range(g.kh):
-            i = row + g.pad_h - p
-            if i < 0 or i % g.stride_h or i // g.stride_h >= g.out_h:
-                continue
-            for q in range(g.kw):
-                j = column + g.pad_w - q
-                if j < 0 or j % g.stride_w or j // g.stride_w >= g.out_w:
-                    continue
-                window = i // g.stride_h * g.out_w + j // g.stride_w
+        left, right = _windows(column, g.pad_w, g.kw, g.stride_w, g.out_w)
+        for i in range(top, bottom):
+            for j in range(left, right):
+                window = i * g.out_w + j
                 at = (n * g.out_h * g.out_w + window) * g.c
                 for k in range(g.c):
                     dx[_index(to + k)] += dy[_index(at + k)] / dy.dtype.type(counts[window])

@@ -1,7 +1,4 @@
-"""Matrix products in blocks that fit the caches, on all threads.
-
-    rows_product:      y[m, n] = sum_k x[m, k] w[k, n]        w packed into panels once for each call
-    transpose_product: y[m, n] = sum_r x[r, m] d[r, n]        gradient of weights: both packed block by block
+"""Matrix products in blocks that fit the caches: what is packed, and the product of one block.
 
 A panel holds `width` columns of w, row after row: w[k, n] lies at ((n // width) K + k) width + n % width. The
 last panel is filled with zeros. Each chunk of the parallel loops writes a part of the result that is its own,
@@ -19,9 +16,6 @@ from senumpy.engines.numba.threads import parallel_for
 # Blocks that proved good on processors with 32 KiB of L1 and 512 KiB of L2 cache a core.
 ROW_BLOCK = 96
 DEPTH_BLOCK = 256
-_TRANSPOSE_DEPTH = 128
-_TRANSPOSE_ROWS = 126
-_TRANSPOSE_COLUMNS = 256
 _index = np.uintp  # an unsigned index needs no check for "from the end": such loops vectorise
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import numpy as np
 
 from senumpy.engines.numba.geometry import Array, as_image, is_channels_last
-from senumpy.engines.numba.memory import Memory
+from senumpy.engines.numba.memory import Memory, aligned
 from senumpy.engines.numba.threads import POOL
 
 
@@ -29,6 +30,7 @@ class Runtime:
         self.threads = threads
         self.exact = exact
         self.memory = Memory()
+        self._scratch = threading.local()  # each Python thread has its own
         self.frozen: dict[Any, Any] | None = None
 
     def run(self, driver: Any, *arguments: Any) -> None:
@@ -44,8 +46,13 @@ class Runtime:
         return self.memory.empty(count, dtype)
 
     def scratch(self, count: int, dtype: Any) -> Array:
-        """Return (threads, count) numbers: a row for each thread."""
-        return self.memory.empty(self.threads * count, dtype).reshape(self.threads, count)
+        """Return (threads, count) numbers, a row for each thread, to be used up in the next `run`."""
+        needed = self.threads * count
+        held: Array = getattr(self._scratch, dtype.name, NOTHING[dtype])
+        if held.size < needed:
+            held = aligned(needed, dtype)
+            setattr(self._scratch, dtype.name, held)
+        return held[:needed].reshape(self.threads, count)
 
     def rows(self, x: Array) -> Array:
         """Return `x` (N, C, H, W) as flat channels-last rows: the same memory if it is in that order."""
@@ -74,13 +81,14 @@ class Runtime:
 
     def remember(self, key: tuple[Any, ...], owners: tuple[Array, ...], make: Any) -> Any:
         """Return `make()`; while weights are frozen, only the first time for the same owners."""
-        if self.frozen is None or not self.is_frozen(*owners):
+        frozen = self.frozen
+        if frozen is None or not self.is_frozen(*owners):
             return make()
-        full_key = (*key, *(id(owner) for owner in owners))
-        if full_key not in self.frozen:
+        full_key = (*key, *map(id, owners))
+        if full_key not in frozen:
             # The owners are kept, so that their ids stay theirs.
-            self.frozen[full_key] = (make(), owners)
-        return self.frozen[full_key][0]
+            frozen[full_key] = (make(), owners)
+        return frozen[full_key][0]
 
 
 def flat(array: Array) -> Array:

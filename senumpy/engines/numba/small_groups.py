@@ -1,4 +1,4 @@
-"""What `grouped.py` needs to know: which taps a pixel sees, kernels block by block, and how much at a time."""
+"""What `grouped.py` needs: which taps a pixel sees, kernels block by block, how much to do at a time."""
 
 from __future__ import annotations
 
@@ -50,7 +50,8 @@ def backward_weights(runtime: Runtime, x: Array, dy: Array, w: Array, g: Geometr
     parts = max(1, min(g.n * -(-g.out_h // size), -(-_FEWEST_CHUNKS // bundles)))
     sums = runtime.empty(parts * blocks * padded.size * members * width, x.dtype)
     lines = (size - 1) * walk.step_h + walk.high_h - walk.low_h + 1
-    scratch = runtime.scratch((size * g.out_w * grouped.BUNDLE + lines * walk.width * bundle) * width, x.dtype)
+    pixels = size * g.out_w * grouped.BUNDLE + lines * walk.width * bundle
+    scratch = runtime.scratch(pixels * width, x.dtype)
     runtime.run(
         grouped.backward_weights, parts * bundles, x, dy, walk, (0,) * members, width, size, parts, at_a_time,
         padded, sums, scratch,
@@ -61,7 +62,7 @@ def backward_weights(runtime: Runtime, x: Array, dy: Array, w: Array, g: Geometr
 
 
 def blocked(w: Array, groups: int, *, transposed: bool = False) -> Array:
-    """Return the kernels as (block, kh, kw, member, lane), flat; transposed in each group for the gradient."""
+    """Return the kernels as (block, kh, kw, member, lane), flat; transposed in each group for dx."""
     o, members, kh, kw = w.shape
     width = panel_width(w.dtype)
     kernels = w
@@ -91,7 +92,7 @@ def _forward_taps(g: Geometry, width: int) -> _Taps:
 
 @lru_cache(maxsize=256)
 def _backward_taps(g: Geometry, width: int) -> _Taps:
-    """A pixel (r, ...) of x took part in window i by tap p if i s + p d - pad = r."""
+    """Return the taps by which pixels of x take part: row i s + p d - pad in window i, by tap p."""
 
     def seen(a: int, taps: int, stride: int, dilation: int, pad: int) -> list[tuple[int, int]]:
         reach = [(a + pad - p * dilation, p) for p in range(taps)]

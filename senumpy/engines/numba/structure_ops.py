@@ -7,7 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from senumpy.engines.base import Engine
-from senumpy.engines.numba.runtime import NOTHING, Runtime
+from senumpy.engines.numba import elementwise
+from senumpy.engines.numba.other_ops import ScaleCache, scale_sums
+from senumpy.engines.numba.runtime import NOTHING, Runtime, flat
 from senumpy.ops.arrays import check_array, check_same_dtype, check_upstream
 from senumpy.ops.excitation import check_gate, check_weights
 from senumpy.ops.residual_add import ResidualAddGradients
@@ -61,7 +63,19 @@ class StructureOps(Engine):
         return y, SqueezeExciteCache(squeeze_cache, excitation_cache, scale_cache)
 
     def squeeze_excite_backward(self, dy, cache):
-        """See `senumpy.ops.squeeze_excite_backward`."""
+        """See `senumpy.ops.squeeze_excite_backward`; with the mean, both paths come in one pass."""
+        scaled = cache.scale
+        if isinstance(scaled, ScaleCache) and cache.squeeze.operator == "avg":
+            n, c, h, w = scaled.shape
+            dtype = scaled.u.dtype
+            check_upstream(dy, scaled.shape, dtype)
+            dy_rows = self.runtime.rows(dy)
+            ds = scale_sums(self.runtime, dy_rows, scaled)
+            gradients = self.excitation_backward(ds, cache.excitation)
+            shift = flat((gradients.dz / (h * w)).astype(dtype))
+            rows, du = self.runtime.image(n, c, h, w, dtype)
+            self.runtime.run(elementwise.scale, dy_rows, flat(scaled.s), shift, n, h * w, c, rows)
+            return SqueezeExciteGradients(du, *gradients[1:])
         (scaled, gated), gradients = self._squeeze_excite_back(dy, cache)
         du, _ = self.residual_add_forward(scaled, gated)
         return SqueezeExciteGradients(du, *gradients[1:])
