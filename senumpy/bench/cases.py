@@ -69,8 +69,8 @@ _SE = ((16, 256), (16,), (256, 16), (256,))
 _POOL = (("kernel", 3), ("stride", 2), ("padding", 1))
 
 CASES = (
-    _model("train", "se_resnet50", 16, "pytorch"),
-    _model("train", "se_resnet50", 4, "pytorch", "numpy"),
+    _model("train", "se_resnet50", 16, "pytorch", "numpy"),
+    _model("train", "se_resnet50", 4, "pytorch"),
     _model("train", "se_resnet50", 32, "pytorch"),
     _model("train", "se_resnet20_cifar", 128, "pytorch", size=32, classes=10),
     _model("inference", "se_resnet50", 1, "pytorch", "onnxruntime"),

@@ -29,6 +29,7 @@ def _model(made: Engine, work: ModelWork) -> Run:
     model = create_model(work.model, num_classes=work.classes, in_channels=work.channels, engine=made)
     rng = np.random.default_rng(0)
     x = rng.standard_normal((work.batch, work.channels, work.size, work.size), dtype=np.float32)
+    x = channels_last(x)  # the engine's own order; PyTorch gets its own, too
     if not work.train:
         inference = contextlib.ExitStack()
         inference.enter_context(model.inference())  # weights are prepared once, in the first call

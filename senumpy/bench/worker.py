@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from senumpy.bench.workloads import Work
+from senumpy.bench.workloads import ModelWork, OpWork, Work
 from senumpy.errors import InputError
 
 resource: Any
@@ -28,7 +28,8 @@ _PACKAGES = {
     "numba": ("numba",),
     "numba-exact": ("numba",),
 }
-_TURN = 0.2  # seconds: works that are over sooner are repeated, and divided
+# Seconds of a turn: works that are over sooner are repeated, and divided.
+_TURN = {ModelWork: 1.0, OpWork: 0.2}
 _SETTLE = 0.1  # seconds before a turn: the threads of the one before may spin for a while
 
 
@@ -107,7 +108,7 @@ def _serve(connection: Any, library: str, threads: int) -> None:
                 start = start or _peak()
                 run = prepare(*rest)
                 run()
-                times = max(1, int(_TURN / _seconds(run, 1)))
+                times = max(1, int(_TURN[type(rest[0])] / _seconds(run, 1)))
             elif command == "run":
                 time.sleep(_SETTLE)
                 if times > 1:  # the first one finds cold caches and sleeping threads

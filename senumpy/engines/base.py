@@ -145,6 +145,11 @@ class Engine:
         """Return zeros."""
         return np.zeros(tuple(shape), dtype)
 
+    def add_gradients(self, total: Array, part: Array) -> Array:
+        """Return total + part, of the same shape; `total` is given up, its memory may be used for the sum."""
+        total += part
+        return total
+
     def sgd_update(
         self,
         value: Array,

@@ -137,7 +137,7 @@ class Residual(Layer):
             dx = step.backward(dx)
         if self.downsample:
             dshortcut = self.downsample.backward(dshortcut)
-        return self.engine.residual_add_forward(dx, dshortcut)[0]
+        return self.engine.add_gradients(dx, dshortcut)
 
     def _end_inference(self, x: Array, shortcut: Array) -> Array:
         conv, bn = self._last_conv, self._last_bn

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from senumpy.data import Dataset
+from senumpy.engines import engine_names
 from senumpy.errors import InputError
 from senumpy.training import TrainConfig, load_config
 from senumpy.training.defaults import complete_settings
@@ -124,14 +125,20 @@ def test_the_learning_rate_follows_the_batch_size():
 
 def test_tiny_images_get_a_short_recipe_of_their_own():
     config = complete_settings({"data": "x"}, dataset(8))
-    assert (config.epochs, config.lr, config.weight_decay, config.threads) == (15, 0.1, 1e-3, 1)
+    assert (config.epochs, config.lr, config.weight_decay) == (15, 0.1, 1e-3)
     assert complete_settings({"data": "x", "batch_size": 64}, dataset(8)).lr == pytest.approx(0.2)
 
 
-def test_small_images_are_computed_in_one_thread_and_prepared_in_none():
+def test_the_default_engine_is_the_fastest_that_is_installed():
+    fastest = "numba" if "numba" in engine_names() else "numpy"
+    assert complete_settings({"data": "x"}, dataset(8)).engine == fastest
+
+
+def test_numpy_trains_on_small_images_in_one_thread_and_prepares_them_in_none():
     for size, threads in ((8, 1), (64, 1), (65, None)):
-        config = complete_settings({"data": "x"}, dataset(size))
+        config = complete_settings({"data": "x", "engine": "numpy"}, dataset(size))
         assert (config.threads, config.workers) == (threads, 0)
+    assert complete_settings({"data": "x", "engine": "naive"}, dataset(8)).threads is None
     assert complete_settings({"data": "x", "threads": 3, "workers": 4}, dataset(8)).threads == 3
 
 

@@ -90,19 +90,20 @@ STOPPED = """
 import os, sys
 from senumpy.cli import main
 from senumpy.data import FixedCrop, Normalize, load_data
-from senumpy.engines import Engine
+from senumpy.engines import engine, engine_names
 
 number, after, *arguments = sys.argv[1:]
-calls, update = 0, Engine.sgd_update
+trained_with = type(engine("numba" if "numba" in engine_names() else "numpy"))
+calls, update = 0, trained_with.sgd_update
 
-def update_or_stop(*args, **settings):
+def update_or_stop(self, *args, **settings):
     global calls
     calls += 1
     if calls == int(after):
         os.kill(os.getpid(), int(number))
-    update(*args, **settings)
+    update(self, *args, **settings)
 
-Engine.sgd_update = staticmethod(update_or_stop)
+trained_with.sgd_update = update_or_stop
 sys.exit(main(arguments))
 """
 

@@ -156,7 +156,7 @@ def backward_weights(runtime: Runtime, x: Array, dy: Array, w: Array, conv: Conv
     width = panel_width(x.dtype)
     if conv.way == "decimated":
         return backward_weights(runtime, _decimated(runtime, x, g), dy, w, conv.on_decimated())
-    if conv.way == "grouped":
+    if conv.way == "grouped" or (g.c == g.o and g.taps > 1 and small_groups.is_one_block(g.c, x.dtype)):
         return small_groups.backward_weights(runtime, x, dy, w, g, groups)
     dw = runtime.empty(w.size, x.dtype)
     if conv.way == "winograd":

@@ -22,12 +22,13 @@ class Memory:
     """The blocks of one engine."""
 
     def __init__(self) -> None:
-        self._free: dict[int, list[np.ndarray[Any, Any]]] = {}
+        self._free: dict[int, list[_Block]] = {}
         self._free_bytes = 0
         self._live_bytes = 0
         self._most_live_bytes = _ALWAYS_KEPT
         # Arrays die wherever the last reference goes, also inside a call of ours: hence re-entrant.
         self._lock = threading.RLock()
+        self._self = weakref.ref(self)
 
     def empty(self, count: int, dtype: Any) -> np.ndarray[Any, Any]:
         """Return a flat array of `count` numbers; what it holds is left from before."""
@@ -36,31 +37,28 @@ class Memory:
             return np.empty(count, dtype)
         with self._lock:
             block = self._take(_rounded(size))
-            self._live_bytes += block.size - _ALIGNMENT
+            self._live_bytes += block.capacity
             self._most_live_bytes = max(self._most_live_bytes, self._live_bytes)
-        return np.asarray(_Lease(weakref.ref(self), block, count, dtype))
+        return np.asarray(_Lease(self._self, block, count, dtype))
 
-    def take_back(self, block: np.ndarray[Any, Any]) -> None:
+    def take_back(self, block: _Block) -> None:
         """Keep a block for the next array of its size, unless there is enough in store."""
-        capacity = block.size - _ALIGNMENT
+        capacity = block.capacity
         with self._lock:
             self._live_bytes -= capacity
             if self._live_bytes + self._free_bytes + capacity <= self._most_live_bytes:
                 self._free_bytes += capacity
                 self._free.setdefault(capacity, []).append(block)
 
-    def _take(self, capacity: int) -> np.ndarray[Any, Any]:
+    def _take(self, capacity: int) -> _Block:
         """Return the smallest block in store that is large enough and not twice too large, or a new one."""
-        exact = self._free.get(capacity)
-        if exact:
-            self._free_bytes -= capacity
-            return exact.pop()
-        fitting = [c for c, blocks in self._free.items() if capacity <= c <= 2 * capacity and blocks]
-        if not fitting:
-            return np.empty(capacity + _ALIGNMENT, np.uint8)
-        found = min(fitting)
-        self._free_bytes -= found
-        return self._free[found].pop()
+        if not self._free.get(capacity):
+            fitting = [c for c, blocks in self._free.items() if capacity < c <= 2 * capacity and blocks]
+            if not fitting:
+                return _Block(capacity)
+            capacity = min(fitting)
+        self._free_bytes -= capacity
+        return self._free[capacity].pop()
 
     @property
     def bytes_held(self) -> int:
@@ -68,17 +66,27 @@ class Memory:
         return self._live_bytes + self._free_bytes
 
 
+class _Block:
+    """Memory that begins at the beginning of a cache line."""
+
+    __slots__ = ("_bytes", "address", "capacity")
+
+    def __init__(self, capacity: int) -> None:
+        self._bytes = aligned(capacity, np.dtype(np.uint8))
+        self.address = self._bytes.ctypes.data
+        self.capacity = capacity
+
+
 class _Lease:
     """The base of a handed-out array: it lives as long as any view of the array, and gives the block back."""
 
     __slots__ = ("__array_interface__", "_block", "_memory")
 
-    def __init__(self, memory: Any, block: np.ndarray[Any, Any], count: int, dtype: Any) -> None:
+    def __init__(self, memory: Any, block: _Block, count: int, dtype: Any) -> None:
         self._memory = memory
         self._block = block
-        address = -(-block.ctypes.data // _ALIGNMENT) * _ALIGNMENT
         self.__array_interface__ = {
-            "version": 3, "shape": (count,), "typestr": dtype.str, "data": (address, False),
+            "version": 3, "shape": (count,), "typestr": dtype.str, "data": (block.address, False),
         }  # fmt: skip
 
     def __del__(self) -> None:

@@ -12,6 +12,7 @@ With a = gamma / sqrt(var + eps) and xhat = (x - mean) / sqrt(var + eps):
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -49,7 +50,8 @@ class Norm(NamedTuple):
 
     def widen(self, vector: Array) -> Array:
         """Return a (C,) or (N, C) vector repeated for all pixels of a wide row, flat."""
-        return np.tile(vector, self.wide).reshape(-1)
+        rows = vector.reshape(-1, 1, vector.shape[-1])
+        return np.repeat(rows, self.wide, axis=1).reshape(-1)
 
     @property
     def wide_sizes(self) -> tuple[int, int, int]:
@@ -78,7 +80,7 @@ def normalise(
     wide = _wide(shape)
     rows = h * w // wide
     size = n * -(-rows // passes.BLOCK_ROWS) * wide * c
-    mean, deviation = np.empty(size, x.dtype), np.empty(size, x.dtype)
+    mean, deviation = runtime.empty(size, x.dtype), runtime.empty(size, x.dtype)
     runtime.run(passes.statistics, x, n, rows, wide * c, mean, deviation)
     image_mean, total_mean, var = np.empty((n, c)), np.empty(c), np.empty(c)
     passes.combine(mean, deviation, n, rows, c, wide, image_mean, total_mean, var)
@@ -113,7 +115,7 @@ def sums(runtime: Runtime, dy: Array, norm: Norm, gate: int, y: Array | None = N
     """Return the sums over each image of g and g xhat, (N, C) in float64."""
     n, rows, c = norm.wide_sizes
     shape = n, -(-rows // passes.BLOCK_ROWS) * norm.wide, norm.shape[1]
-    g0, g1 = np.empty(shape, norm.x.dtype), np.empty(shape, norm.x.dtype)
+    g0, g1 = (runtime.empty(prod(shape), norm.x.dtype).reshape(shape) for _ in range(2))
     runtime.run(
         passes.reduce, dy, norm.x, n, rows, c, *norm.vectors(), gate,
         NOTHING[norm.x.dtype] if y is None else y, g0.reshape(-1), g1.reshape(-1),

@@ -9,7 +9,7 @@ import numpy as np
 from senumpy.engines.base import Engine
 from senumpy.engines.numba import dense, elementwise, pooling
 from senumpy.engines.numba.dense import Excitation
-from senumpy.engines.numba.geometry import Array, Geometry, geometry
+from senumpy.engines.numba.geometry import Array, Geometry, geometry, is_channels_last
 from senumpy.engines.numba.runtime import NOTHING, Runtime, flat
 from senumpy.engines.numba.tail import image_means
 from senumpy.ops.activations import ReLUGradients
@@ -140,6 +140,14 @@ class OtherOps(Engine):
         rows, y = self.runtime.image_like(branch)
         self.runtime.run(elementwise.add, self.runtime.rows(branch), self.runtime.rows(shortcut), rows)
         return y, GlobalAvgCache(branch.shape, branch.dtype)
+
+    def add_gradients(self, total, part):
+        """See `Engine.add_gradients`."""
+        if total.dtype not in NOTHING or not is_channels_last(total):
+            return super().add_gradients(total, part)
+        rows = self.runtime.rows(total)
+        self.runtime.run(elementwise.add, rows, self.runtime.rows(part), rows)
+        return total
 
     def global_avg_pool_forward(self, x):
         """See `senumpy.ops.global_avg_pool_forward`."""

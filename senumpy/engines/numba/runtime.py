@@ -48,10 +48,10 @@ class Runtime:
     def scratch(self, count: int, dtype: Any) -> Array:
         """Return (threads, count) numbers, a row for each thread, to be used up in the next `run`."""
         needed = self.threads * count
-        held: Array = getattr(self._scratch, dtype.name, NOTHING[dtype])
+        held: Array = getattr(self._scratch, dtype.char, NOTHING[dtype])
         if held.size < needed:
             held = aligned(needed, dtype)
-            setattr(self._scratch, dtype.name, held)
+            setattr(self._scratch, dtype.char, held)
         return held[:needed].reshape(self.threads, count)
 
     def rows(self, x: Array) -> Array:

@@ -23,6 +23,11 @@ def fits(channels: int, groups: int, dtype: Any) -> bool:
     return groups > 1 and panel_width(dtype) % members == 0
 
 
+def is_one_block(channels: int, dtype: Any) -> bool:
+    """Return whether a convolution without groups is one of a single group that fills a block."""
+    return channels == panel_width(dtype)
+
+
 def forward(
     runtime: Runtime, x: Array, kernels: Array, g: Geometry, groups: int, bias: Array, relu: bool, y: Array
 ) -> None:

@@ -17,6 +17,7 @@ import numpy as np
 
 from senumpy.engines.numba.compiler import compiled, kernel
 from senumpy.engines.numba.direct import finish_rows
+from senumpy.engines.numba.kernel_lanes import kernel_points, kernel_points_back
 from senumpy.engines.numba.microkernel import multiply_panel
 from senumpy.engines.numba.threads import parallel_for
 from senumpy.engines.numba.tiles import POINTS, gradient_tiles, input_tiles, output_tiles
@@ -28,62 +29,14 @@ TILE_BLOCK = 48  # tiles that a fused block works on; a multiple of the six rows
 PHASE_TILES = 96
 GRADIENT_DEPTH = 128
 _SLICE = 16  # kernels that are read or written together
-KERNEL_SCRATCH = (9 + POINTS) * _SLICE + 18  # panels that the transform of kernels needs
-
-
-@kernel
-def _kernel_line(a, a0, step_a, b, b0, step_b, width):
-    """b = G a: three numbers to six, for a panel of channels."""
-    a1 = a0 + step_a
-    a2 = a1 + step_a
-    b1 = b0 + step_b
-    b2 = b1 + step_b
-    b3 = b2 + step_b
-    b4 = b3 + step_b
-    b5 = b4 + step_b
-    quarter, sixth = a.dtype.type(1 / 4), a.dtype.type(1 / 6)
-    twelfth, twenty_fourth = a.dtype.type(1 / 12), a.dtype.type(1 / 24)
-    for lane in range(width):
-        k = _index(lane)
-        x0, x1, x2 = a[a0 + k], a[a1 + k], a[a2 + k]
-        even, odd = (x0 + x2) * sixth, x1 * sixth
-        far, odd2 = x0 * twenty_fourth + x2 * sixth, x1 * twelfth
-        b[b0 + k] = x0 * quarter
-        b[b1 + k] = -even - odd
-        b[b2 + k] = -even + odd
-        b[b3 + k] = far + odd2
-        b[b4 + k] = far - odd2
-        b[b5 + k] = x2
-
-
-@kernel
-def _kernel_line_back(a, a0, step_a, b, b0, step_b, width):
-    """b = G^T a: six numbers to three, for a panel of channels."""
-    a1 = a0 + step_a
-    a2 = a1 + step_a
-    a3 = a2 + step_a
-    a4 = a3 + step_a
-    a5 = a4 + step_a
-    b1 = b0 + step_b
-    b2 = b1 + step_b
-    quarter, sixth, four = a.dtype.type(1 / 4), a.dtype.type(1 / 6), a.dtype.type(4)
-    twelfth, twenty_fourth = a.dtype.type(1 / 12), a.dtype.type(1 / 24)
-    for lane in range(width):
-        k = _index(lane)
-        plus, minus = (a[a2 + k] + a[a1 + k]) * sixth, (a[a2 + k] - a[a1 + k]) * sixth
-        plus2, minus2 = (a[a3 + k] + a[a4 + k]) * twenty_fourth, (a[a3 + k] - a[a4 + k]) * twelfth
-        b[b0 + k] = a[a0 + k] * quarter - plus + plus2
-        b[b1 + k] = minus + minus2
-        b[b2 + k] = a[a5 + k] - plus + four * plus2
+KERNEL_SCRATCH = (9 + POINTS) * _SLICE  # panels that the transform of kernels needs
 
 
 @kernel
 def _kernels_chunk(w, depth, columns, s_depth, s_column, turned, width, u, scratch, chunk, thread):
     """Transform and pack the kernels of one panel of columns: u is (36, panels, depth, width)."""
-    own = scratch[thread]
-    taps = own[: _SLICE * 9 * width]
-    half = own[taps.size : taps.size + 18 * width]
-    done = own[taps.size + half.size :]  # (36, slice, width)
+    taps = scratch[thread, : 9 * _SLICE * width]
+    done = scratch[thread, taps.size :]  # (36, slice, width)
     panels = columns // width
     for first in range(0, depth, _SLICE):
         some = min(_SLICE, depth - first)
@@ -95,21 +48,11 @@ def _kernels_chunk(w, depth, columns, s_depth, s_column, turned, width, u, scrat
                     place = 8 - tap if turned else tap
                     taps[_index((9 * k + tap) * width + lane)] = w[_index(at + place)]
         for k in range(some):
-            for j in range(3):
-                _kernel_line(
-                    taps, _index((9 * k + j) * width), _index(3 * width),
-                    half, _index(j * width), _index(3 * width), width,
-                )  # fmt: skip
-            for i in range(6):
-                _kernel_line(
-                    half, _index(3 * i * width), _index(width),
-                    done, _index((6 * i * _SLICE + k) * width), _index(_SLICE * width), width,
-                )  # fmt: skip
-        for point in range(POINTS):
+            kernel_points(taps, 9 * k * width, done, k * width, _SLICE * width)
+        for point in range(POINTS):  # long stretches: 36 places at once would be too many for the caches
             to = ((point * panels + chunk) * depth + first) * width
-            start = point * _SLICE * width
             for k in range(some * width):
-                u[_index(to + k)] = done[_index(start + k)]
+                u[_index(to + k)] = done[_index(point * _SLICE * width + k)]
 
 
 @compiled
@@ -258,8 +201,7 @@ def _weights_phase_chunk(v, z, tiles, c, o, width, sums, chunk, thread):
 @kernel
 def _weights_back_chunk(sums, parts, c, o, width, dw, scratch, chunk, thread):
     """dw = G^T (sum of the parts) G for some input channels."""
-    half = scratch[thread, : 18 * width]
-    done = scratch[thread, half.size :]
+    done = scratch[thread]
     first = chunk * _SLICE
     some = min(_SLICE, c - first)
     matrix = c * o
@@ -271,16 +213,7 @@ def _weights_back_chunk(sums, parts, c, o, width, dw, scratch, chunk, thread):
                 for k in range(some * width):
                     sums[_index(at + k)] += sums[_index(at + part * POINTS * matrix + k)]
         for k in range(some):
-            for j in range(6):
-                _kernel_line_back(
-                    sums, _index(start + j * matrix + k * width), _index(6 * matrix),
-                    half, _index(j * width), _index(6 * width), width,
-                )  # fmt: skip
-            for i in range(3):
-                _kernel_line_back(
-                    half, _index(6 * i * width), _index(width),
-                    done, _index((9 * k + 3 * i) * width), _index(width), width,
-                )  # fmt: skip
+            kernel_points_back(sums, start + k * width, matrix, done, 9 * k * width)
         for lane in range(width):
             at = ((left + lane) * c + first) * 9
             for k in range(9 * some):
