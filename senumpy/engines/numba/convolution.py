@@ -32,7 +32,6 @@ _NARROWEST = 64  # columns of a chunk
 _LINES_BYTES = 1 << 16
 _SHORT_LINE = 32  # numbers that a window sees of a line: fewer are gathered
 _LEAST_SIZE = 7  # of the result, for Winograd: smaller ones are mostly edge
-_LEAST_CHANNELS = 32  # for Winograd: below, its transforms cost more than they save
 
 
 class Epilogue(NamedTuple):
@@ -84,7 +83,6 @@ def plan(
         and max(g.pad_h, g.pad_w) <= 2
         and min(out) >= _LEAST_SIZE
         and groups == 1
-        and min(g.c, g.o) >= _LEAST_CHANNELS
         and g.c % width == 0
         and g.o % width == 0
     )
@@ -156,7 +154,7 @@ def backward_weights(runtime: Runtime, x: Array, dy: Array, w: Array, conv: Conv
     width = panel_width(x.dtype)
     if conv.way == "decimated":
         return backward_weights(runtime, _decimated(runtime, x, g), dy, w, conv.on_decimated())
-    if conv.way == "grouped" or (g.c == g.o and g.taps > 1 and small_groups.is_one_block(g.c, x.dtype)):
+    if conv.way == "grouped":
         return small_groups.backward_weights(runtime, x, dy, w, g, groups)
     dw = runtime.empty(w.size, x.dtype)
     if conv.way == "winograd":
@@ -229,34 +227,35 @@ def _winograd(
 ) -> None:
     width = panel_width(x.dtype)
     tiles = n * t.rows * t.columns
-    lines = 2 * POINTS * max(t.c, t_out.c)
+    cut = POINTS * width
+    bias = e.bias if e.bias.size else np.zeros(t_out.c, x.dtype)
     if u.nbytes <= _FUSED_BYTES and tiles >= _FUSED_TILES:
-        scratch = runtime.scratch(lines + POINTS * winograd.TILE_BLOCK * (t.c + t_out.c), x.dtype)
-        runtime.run(winograd.fused, x, t, u, width, y, t_out, tiles, e.bias, e.relu, scratch)
+        scratch = runtime.scratch(cut + POINTS * winograd.STRIDE * (t.c + t_out.c), x.dtype)
+        runtime.run(winograd.fused, x, t, u, width, y, t_out, tiles, bias, e.relu, scratch)
     else:
-        v = runtime.empty(POINTS * tiles * t.c, x.dtype)
-        m = runtime.empty(POINTS * tiles * t_out.c, x.dtype)
-        scratch = runtime.scratch(lines, x.dtype)
+        v = runtime.empty(POINTS * (tiles + 1) * t.c, x.dtype)
+        m = runtime.empty(POINTS * (tiles + 1) * t_out.c, x.dtype)
+        scratch = runtime.scratch(cut, x.dtype)
         size = max(1, min(winograd.PHASE_TILES, tiles // 8))
-        runtime.run(winograd.in_phases, x, t, u, width, y, t_out, tiles, size, e.bias, e.relu, v, m, scratch)
+        runtime.run(winograd.in_phases, x, t, u, width, y, t_out, tiles, size, bias, e.relu, v, m, scratch)
 
 
 def _winograd_weights(runtime: Runtime, x: Array, dy: Array, g: Geometry, dw: Array) -> None:
     width = panel_width(x.dtype)
     t, t_out = _tiles(g)
     tiles = g.n * t.rows * t.columns
-    lines = max(2 * POINTS * max(g.c, g.o), winograd.KERNEL_SCRATCH * width)
+    cut = max(POINTS, winograd.KERNEL_SCRATCH) * width
     matrices = POINTS * g.c * g.o
     if matrices * x.itemsize <= _FUSED_BYTES and tiles >= _FUSED_TILES:
         parts = max(1, min(_FEWEST_PARTS, tiles // winograd.PHASE_TILES))
         sums = runtime.empty(parts * matrices, x.dtype)
-        scratch = runtime.scratch(lines + POINTS * winograd.PHASE_TILES * (g.c + g.o), x.dtype)
+        scratch = runtime.scratch(cut + POINTS * winograd.GRADIENT_STRIDE * (g.c + g.o), x.dtype)
         runtime.run(winograd.weights_fused, x, t, dy, t_out, tiles, width, parts, sums, scratch, dw)
     else:
-        v = runtime.empty(POINTS * tiles * g.c, x.dtype)
-        z = runtime.empty(POINTS * tiles * g.o, x.dtype)
+        v = runtime.empty(POINTS * (tiles + 1) * g.c, x.dtype)
+        z = runtime.empty(POINTS * (tiles + 1) * g.o, x.dtype)
         sums = runtime.empty(matrices, x.dtype)
-        scratch = runtime.scratch(lines, x.dtype)
+        scratch = runtime.scratch(cut, x.dtype)
         size = max(1, min(winograd.PHASE_TILES, tiles // 8))
         runtime.run(winograd.weights_in_phases, x, t, dy, t_out, tiles, size, width, v, z, sums, scratch, dw)
 

@@ -42,13 +42,21 @@ class Memory:
         return np.asarray(_Lease(self._self, block, count, dtype))
 
     def take_back(self, block: _Block) -> None:
-        """Keep a block for the next array of its size, unless there is enough in store."""
+        """Keep a block for the next array of its size; sizes that were not asked for longest make room."""
         capacity = block.capacity
         with self._lock:
             self._live_bytes -= capacity
-            if self._live_bytes + self._free_bytes + capacity <= self._most_live_bytes:
-                self._free_bytes += capacity
-                self._free.setdefault(capacity, []).append(block)
+            self._free_bytes += capacity
+            blocks = self._free.pop(capacity, [])
+            blocks.append(block)
+            self._free[capacity] = blocks  # the end of the dict: used last
+            while self._live_bytes + self._free_bytes > self._most_live_bytes:
+                oldest = next(iter(self._free))
+                if self._free[oldest]:
+                    self._free[oldest].pop()
+                    self._free_bytes -= oldest
+                else:
+                    del self._free[oldest]
 
     def _take(self, capacity: int) -> _Block:
         """Return the smallest block in store that is large enough and not twice too large, or a new one."""

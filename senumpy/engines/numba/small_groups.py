@@ -19,13 +19,7 @@ _FEWEST_CHUNKS = 16
 
 def fits(channels: int, groups: int, dtype: Any) -> bool:
     """Return whether groups of that many channels, in and out, divide a block of channels evenly."""
-    members = channels // groups
-    return groups > 1 and panel_width(dtype) % members == 0
-
-
-def is_one_block(channels: int, dtype: Any) -> bool:
-    """Return whether a convolution without groups is one of a single group that fills a block."""
-    return channels == panel_width(dtype)
+    return groups > 1 and panel_width(dtype) % (channels // groups) == 0
 
 
 def forward(

@@ -16,17 +16,19 @@ from __future__ import annotations
 import numpy as np
 
 from senumpy.engines.numba.compiler import compiled, kernel
-from senumpy.engines.numba.direct import finish_rows
-from senumpy.engines.numba.kernel_lanes import kernel_points, kernel_points_back
 from senumpy.engines.numba.microkernel import multiply_panel
 from senumpy.engines.numba.threads import parallel_for
 from senumpy.engines.numba.tiles import POINTS, gradient_tiles, input_tiles, output_tiles
+from senumpy.engines.numba.winograd_lanes import kernel_points, kernel_points_back
 
 _index = np.uintp
 CHANNEL_BLOCK = 128  # input channels that a product runs over at a time
 GRADIENT_BLOCK = 64
 TILE_BLOCK = 48  # tiles that a fused block works on; a multiple of the six rows of a product's tile
 PHASE_TILES = 96
+# One tile more from one of the 36 matrices to the next: distances that are powers of two would put the same
+# place of all of them into the same few lines of a cache.
+STRIDE, GRADIENT_STRIDE = TILE_BLOCK + 1, PHASE_TILES + 1
 GRADIENT_DEPTH = 128
 _SLICE = 16  # kernels that are read or written together
 KERNEL_SCRATCH = (9 + POINTS) * _SLICE  # panels that the transform of kernels needs
@@ -48,7 +50,7 @@ def _kernels_chunk(w, depth, columns, s_depth, s_column, turned, width, u, scrat
                     place = 8 - tap if turned else tap
                     taps[_index((9 * k + tap) * width + lane)] = w[_index(at + place)]
         for k in range(some):
-            kernel_points(taps, 9 * k * width, done, k * width, _SLICE * width)
+            kernel_points(taps, 9 * k * width, 3 * width, width, done, k * width, _SLICE * width)
         for point in range(POINTS):  # long stretches: 36 places at once would be too many for the caches
             to = ((point * panels + chunk) * depth + first) * width
             for k in range(some * width):
@@ -76,36 +78,21 @@ def _products(v, stride, depth, u, u_at, m, m_at, first, count, columns, width):
 
 
 @kernel
-def _finish_tiles(y, t, first, count, bias, relu):
-    """Add the bias and apply ReLU to some tiles of the result."""
-    for tile in range(first, first + count):
-        image = tile // (t.rows * t.columns)
-        place = tile % (t.rows * t.columns)
-        top, left = place // t.columns * 4, place % t.columns * 4
-        none = bias[:0]
-        for i in range(min(4, t.h - top)):
-            at = ((image * t.h + top + i) * t.w + left) * t.c
-            finish_rows(y, at, t.c, min(4, t.w - left), t.c, 0, bias, none, 0, none, relu)
-
-
-@kernel
 def _fused_chunk(x, t, u, width, y, t_out, tiles, bias, relu, scratch, chunk, thread):
     """Do everything for one block of tiles."""
     own = scratch[thread]
-    lines = own[: 2 * POINTS * max(t.c, t_out.c)]
-    v = own[lines.size : lines.size + POINTS * TILE_BLOCK * t.c]
-    m = own[lines.size + v.size :]
+    cut = own[: POINTS * width]
+    v = own[cut.size : cut.size + POINTS * STRIDE * t.c]
+    m = own[cut.size + v.size :]
     first = chunk * TILE_BLOCK
     count = min(TILE_BLOCK, tiles - first)
-    input_tiles(x, t, first, count, v, 0, TILE_BLOCK, CHANNEL_BLOCK, lines)
+    input_tiles(x, t, first, count, v, 0, STRIDE, CHANNEL_BLOCK, width, cut)
     for point in range(POINTS):
         _products(
-            v[point * TILE_BLOCK * t.c :], TILE_BLOCK, t.c, u, point * t.c * t_out.c,
-            m, point * TILE_BLOCK * t_out.c, 0, count, t_out.c, width,
+            v[point * STRIDE * t.c :], STRIDE, t.c, u, point * t.c * t_out.c,
+            m, point * STRIDE * t_out.c, 0, count, t_out.c, width,
         )  # fmt: skip
-    output_tiles(m, 0, TILE_BLOCK, t_out, first, count, y, lines)
-    if bias.size or relu:
-        _finish_tiles(y, t_out, first, count, bias, relu)
+    output_tiles(m, 0, STRIDE, t_out, first, count, bias, relu, y, width, cut)
 
 
 @compiled
@@ -116,34 +103,33 @@ def fused(pool, x, t, u, width, y, t_out, tiles, bias, relu, scratch):
 
 
 @kernel
-def _input_chunk(x, t, tiles, size, block, v, scratch, chunk, thread):
-    first = chunk * size
-    input_tiles(x, t, first, min(size, tiles - first), v, first, tiles, block, scratch[thread])
-
-
-@kernel
-def _gradient_chunk(dy, t, tiles, size, block, z, scratch, chunk, thread):
-    first = chunk * size
-    gradient_tiles(dy, t, first, min(size, tiles - first), z, first, tiles, block, scratch[thread])
-
-
-@kernel
-def _output_chunk(m, t, tiles, size, y, bias, relu, scratch, chunk, thread):
+def _input_chunk(x, t, tiles, size, block, width, v, scratch, chunk, thread):
     first = chunk * size
     count = min(size, tiles - first)
-    output_tiles(m, first, tiles, t, first, count, y, scratch[thread])
-    if bias.size or relu:
-        _finish_tiles(y, t, first, count, bias, relu)
+    input_tiles(x, t, first, count, v, first, tiles + 1, block, width, scratch[thread])
+
+
+@kernel
+def _gradient_chunk(dy, t, tiles, size, width, z, scratch, chunk, thread):
+    first = chunk * size
+    gradient_tiles(dy, t, first, min(size, tiles - first), z, first, tiles + 1, width, scratch[thread])
+
+
+@kernel
+def _output_chunk(m, t, tiles, size, y, bias, relu, width, scratch, chunk, thread):
+    first = chunk * size
+    count = min(size, tiles - first)
+    output_tiles(m, first, tiles + 1, t, first, count, bias, relu, y, width, scratch[thread])
 
 
 @kernel
 def _phase_products_chunk(v, tiles, depth, u, m, columns, width, chunk, thread):
     """Multiply at one point."""
-    point = chunk
+    point, stride = chunk, tiles + 1
     for first in range(0, tiles, PHASE_TILES):
         _products(
-            v[point * tiles * depth :], tiles, depth, u, point * depth * columns,
-            m, point * tiles * columns, first, min(PHASE_TILES, tiles - first), columns, width,
+            v[point * stride * depth :], stride, depth, u, point * depth * columns,
+            m, point * stride * columns, first, min(PHASE_TILES, tiles - first), columns, width,
         )  # fmt: skip
 
 
@@ -151,9 +137,9 @@ def _phase_products_chunk(v, tiles, depth, u, m, columns, width, chunk, thread):
 def in_phases(pool, x, t, u, width, y, t_out, tiles, size, bias, relu, v, m, scratch):
     """Convolve phase by phase; `size` tiles are transformed at a time."""
     pieces = (tiles + size - 1) // size
-    parallel_for(pool, pieces, _input_chunk, (x, t, tiles, size, CHANNEL_BLOCK, v, scratch))
+    parallel_for(pool, pieces, _input_chunk, (x, t, tiles, size, CHANNEL_BLOCK, width, v, scratch))
     parallel_for(pool, POINTS, _phase_products_chunk, (v, tiles, t.c, u, m, t_out.c, width))
-    parallel_for(pool, pieces, _output_chunk, (m, t_out, tiles, size, y, bias, relu, scratch))
+    parallel_for(pool, pieces, _output_chunk, (m, t_out, tiles, size, y, bias, relu, width, scratch))
 
 
 @kernel
@@ -172,18 +158,18 @@ def _gradient_products(v, z, point, place, count, stride, c, o, block, width, su
 def _weights_fused_chunk(x, t, dy, t_out, tiles, width, parts, sums, scratch, chunk, thread):
     """Sum the gradient over a part of the tiles."""
     own = scratch[thread]
-    lines = own[: 2 * POINTS * max(t.c, t_out.c)]
-    v = own[lines.size : lines.size + POINTS * PHASE_TILES * t.c]
-    z = own[lines.size + v.size :]
+    cut = own[: POINTS * width]
+    v = own[cut.size : cut.size + POINTS * GRADIENT_STRIDE * t.c]
+    z = own[cut.size + v.size :]
     begin, end = chunk * tiles // parts, (chunk + 1) * tiles // parts
     for first in range(begin, end, PHASE_TILES):
         count = min(PHASE_TILES, end - first)
-        input_tiles(x, t, first, count, v, 0, PHASE_TILES, GRADIENT_BLOCK, lines)
-        gradient_tiles(dy, t_out, first, count, z, 0, PHASE_TILES, width, lines)
+        input_tiles(x, t, first, count, v, 0, GRADIENT_STRIDE, GRADIENT_BLOCK, width, cut)
+        gradient_tiles(dy, t_out, first, count, z, 0, GRADIENT_STRIDE, width, cut)
         for point in range(POINTS):
             for block in range(0, t.c, GRADIENT_BLOCK):
                 _gradient_products(
-                    v, z, point, 0, count, PHASE_TILES, t.c, t_out.c, block, width,
+                    v, z, point, 0, count, GRADIENT_STRIDE, t.c, t_out.c, block, width,
                     sums, chunk * POINTS * t.c * t_out.c, first > begin,
                 )  # fmt: skip
 
@@ -195,7 +181,7 @@ def _weights_phase_chunk(v, z, tiles, c, o, width, sums, chunk, thread):
     point, block = chunk // blocks, chunk % blocks * GRADIENT_BLOCK
     for first in range(0, tiles, GRADIENT_DEPTH):
         count = min(GRADIENT_DEPTH, tiles - first)
-        _gradient_products(v, z, point, first, count, tiles, c, o, block, width, sums, 0, first > 0)
+        _gradient_products(v, z, point, first, count, tiles + 1, c, o, block, width, sums, 0, first > 0)
 
 
 @kernel
@@ -213,7 +199,7 @@ def _weights_back_chunk(sums, parts, c, o, width, dw, scratch, chunk, thread):
                 for k in range(some * width):
                     sums[_index(at + k)] += sums[_index(at + part * POINTS * matrix + k)]
         for k in range(some):
-            kernel_points_back(sums, start + k * width, matrix, done, 9 * k * width)
+            kernel_points_back(sums, start + k * width, 6 * matrix, matrix, done, 9 * k * width, width)
         for lane in range(width):
             at = ((left + lane) * c + first) * 9
             for k in range(9 * some):
@@ -237,7 +223,7 @@ def weights_fused(pool, x, t, dy, t_out, tiles, width, parts, sums, scratch, dw)
 def weights_in_phases(pool, x, t, dy, t_out, tiles, size, width, v, z, sums, scratch, dw):
     """Compute the gradient of the kernels phase by phase."""
     pieces = (tiles + size - 1) // size
-    parallel_for(pool, pieces, _input_chunk, (x, t, tiles, size, GRADIENT_BLOCK, v, scratch))
+    parallel_for(pool, pieces, _input_chunk, (x, t, tiles, size, GRADIENT_BLOCK, width, v, scratch))
     parallel_for(pool, pieces, _gradient_chunk, (dy, t_out, tiles, size, width, z, scratch))
     blocks = (t.c + GRADIENT_BLOCK - 1) // GRADIENT_BLOCK
     parallel_for(pool, POINTS * blocks, _weights_phase_chunk, (v, z, tiles, t.c, t_out.c, width, sums))
