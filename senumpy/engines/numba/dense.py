@@ -68,13 +68,11 @@ def excitation(
 
 def excitation_gradients(runtime: Runtime, ds: Array, e: Excitation) -> ExcitationGradients:
     """Return the gradients for ds (N, C)."""
-    if e.gate == "sigmoid":
-        dlogits = ds * e.s * (1.0 - e.s)
-    elif e.gate == "tanh":
-        dlogits = ds * (1.0 - e.s * e.s)
-    else:
-        dlogits = ds * (e.s > 0)
-    dhidden, dw2, db2 = linear_gradients(runtime, flat(dlogits), flat(e.hidden), e.w2, e.b2 is not None)
-    dhidden *= e.hidden.reshape(-1) > 0
-    dz, dw1, db1 = linear_gradients(runtime, dhidden, flat(e.z), e.w1, e.b1 is not None)
-    return ExcitationGradients(dz.reshape(e.z.shape), dw1, db1, dw2, db2)
+    (n, c), h, dtype = e.z.shape, e.w1.shape[0], e.z.dtype
+    dlogits, dhidden, dz = np.empty(n * c, dtype), np.empty(n * h, dtype), np.empty((n, c), dtype)
+    dw1, db1, dw2, db2 = (np.empty(shape, dtype) for shape in ((h, c), h, (c, h), c))
+    runtime.run(
+        excite.excite_back, flat(ds), flat(e.s), flat(e.z), n, c, excite.GATES[e.gate], flat(e.hidden), h,
+        flat(e.w1), flat(e.w2), dlogits, dhidden, dz.reshape(-1), dw1.reshape(-1), db1, dw2.reshape(-1), db2,
+    )  # fmt: skip
+    return ExcitationGradients(dz, dw1, None if e.b1 is None else db1, dw2, None if e.b2 is None else db2)

@@ -1,4 +1,4 @@
-"""SE's two small matrices in one call: s = gate(W2 relu(W1 z + b1) + b2), for all images.
+"""SE's two small matrices in one call each way: s = gate(W2 relu(W1 z + b1) + b2), for all images.
 
 Small as they are, a library's matrix product would wake its own threads for them, and these would then stand
 in the way of ours.
@@ -58,3 +58,56 @@ def excite(pool, z, images, c, w1, b1, h, w2, b2, gate, hidden, s):
     """Compute hidden (images, h) and s (images, C) from z (images, C)."""
     parallel_for(pool, (h + _BLOCK - 1) // _BLOCK, _hidden_chunk, (z, images, c, w1, b1, h, hidden))
     parallel_for(pool, (c + _BLOCK - 1) // _BLOCK, _gate_chunk, (hidden, images, h, w2, b2, c, gate, s))
+
+
+@kernel
+def _add_multiple(factor, a, a0, b, b0, count):
+    """b += factor a."""
+    for k in range(count):
+        b[_index(b0 + k)] += factor * a[_index(a0 + k)]
+
+
+@kernel
+def _back_chunk(ds, s, c, gate, hidden, h, w1, w2, dlogits, dhidden, dz, chunk, thread):
+    """Go back through both matrices for one image."""
+    one, zero = s.dtype.type(1), s.dtype.type(0)
+    for j in range(h):
+        dhidden[_index(chunk * h + j)] = zero
+    for k in range(c):
+        at = chunk * c + k
+        slope = s[at] * (one - s[at])
+        if gate == 1:
+            slope = one - s[at] * s[at]
+        elif gate == 2:
+            slope = one if s[at] > zero else zero
+        dlogits[at] = ds[at] * slope
+        dz[_index(at)] = zero
+        _add_multiple(dlogits[at], w2, k * h, dhidden, chunk * h, h)
+    for j in range(h):
+        at = chunk * h + j
+        dhidden[at] *= one if hidden[at] > zero else zero
+        _add_multiple(dhidden[at], w1, j * c, dz, chunk * c, c)
+
+
+@kernel
+def _matrix_chunk(dy, x, images, rows, columns, dw, db, chunk, thread):
+    """dw = dy^T x and db = sum of dy, for some of the rows."""
+    for row in range(chunk * _BLOCK, min(rows, (chunk + 1) * _BLOCK)):
+        total = dy.dtype.type(0)
+        for k in range(columns):
+            dw[_index(row * columns + k)] = 0
+        for n in range(images):
+            value = dy[n * rows + row]
+            total += value
+            _add_multiple(value, x, n * columns, dw, row * columns, columns)
+        db[row] = total
+
+
+@compiled
+def excite_back(pool, ds, s, z, images, c, gate, hidden, h, w1, w2, dlogits, dhidden, dz, dw1, db1, dw2, db2):
+    """Compute all gradients of `excite`; dlogits and dhidden are scratch."""
+    arguments = (ds, s, c, gate, hidden, h, w1, w2, dlogits, dhidden, dz)
+    parallel_for(pool, images, _back_chunk, arguments)
+    blocks_c, blocks_h = (c + _BLOCK - 1) // _BLOCK, (h + _BLOCK - 1) // _BLOCK
+    parallel_for(pool, blocks_c, _matrix_chunk, (dlogits, hidden, images, c, h, dw2, db2))
+    parallel_for(pool, blocks_h, _matrix_chunk, (dhidden, z, images, h, c, dw1, db1))

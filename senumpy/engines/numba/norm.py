@@ -173,7 +173,7 @@ def pass_back(
     runtime.run(
         passes.gradient, dy, norm.x, *norm.wide_sizes, *norm.vectors(), gate,
         nothing if y is None else y, norm.widen(weight), norm.widen(shift), step,
-        norm.widen(slope), dx, dshortcut,
+        norm.widen(slope) if batch else nothing, dx, dshortcut,
     )  # fmt: skip
     return dx, dshortcut
 

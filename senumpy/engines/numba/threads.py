@@ -180,9 +180,8 @@ def parallel_for(typingctx: Any, state: Any, chunks: Any, kernel: Any, arguments
         result = dispatcher.overloads[kernel_arguments]
         context.active_code_library.add_linking_library(result.library)
         # A function of a type that every kernel shares: it takes the arguments out of memory.
-        task = ir.Function(
-            builder.module, _TASK, name=cgutils.normalize_ir_text(f"task_{result.fndesc.mangled_name}")
-        )
+        name = cgutils.normalize_ir_text(f"task_{result.fndesc.mangled_name}")
+        task = ir.Function(builder.module, _TASK, name=builder.module.get_unique_name(name))
         task.linkage = "internal"
         inner = ir.IRBuilder(task.append_basic_block("entry"))
         packed = args[3]
