@@ -15,7 +15,7 @@ OURS = "senumpy"  # stands for the engine that is measured
 class Contender:
     """A library with its work; the first contender of a case is the one that others are compared with."""
 
-    library: str  # OURS, an engine's name, "numba-exact", "pytorch" or "onnxruntime"
+    library: str  # OURS, an engine's name, "numba-exact", "numba-steps", "pytorch" or "onnxruntime"
     work: Work
 
 
@@ -24,12 +24,18 @@ class Case:
     """Some contenders, measured in turns.
 
     `kind` is "train", "inference", "cost" (the same library with and without SE), "ladder" (one operation by
-    our engines, from loops to Winograd) or "op".
+    our engines, from loops to Winograd, from steps to one go) or "op".
     """
 
     name: str
     kind: str
     contenders: tuple[Contender, ...]
+
+
+_WIDE = (16, 256, 56, 56)  # the widest activation of a SE-ResNet-50
+_SE = ((16, 256), (16,), (256, 16), (256,))
+# Statistics and result: 4 passes over an activation. Sums and gradients: 8.
+_TAIL = OpWork("residual_tail", (_WIDE, (256,), (256,), *_SE, _WIDE), passes=12)
 
 
 def _model(kind: str, model: str, batch: int, *others: str, size: int = 224, classes: int = 1000) -> Case:
@@ -49,6 +55,12 @@ def _op(name: str, work: OpWork) -> Case:
     return Case(name, "op", tuple(Contender(library, work) for library in (OURS, "numpy", "pytorch")))
 
 
+def _fusion() -> Case:
+    """Return the case of the last rung: the residual tail in one go, and operation by operation."""
+    libraries = ("numba", "numba-steps", "numpy")
+    return Case("ladder: residual tail 256 56", "ladder", tuple(Contender(name, _TAIL) for name in libraries))
+
+
 def _ladder() -> Case:
     """Return the case that goes from loops to Winograd; the loops get a smaller work, the rate counts."""
     work = conv(16, 64, 64, 56, 3)
@@ -64,8 +76,6 @@ def _ladder() -> Case:
     )
 
 
-_WIDE = (16, 256, 56, 56)  # the widest activation of a SE-ResNet-50
-_SE = ((16, 256), (16,), (256, 16), (256,))
 _POOL = (("kernel", 3), ("stride", 2), ("padding", 1))
 
 CASES = (
@@ -78,6 +88,7 @@ CASES = (
     _cost("train", 16),
     _cost("inference", 1),
     _ladder(),
+    _fusion(),
     _op("conv 7x7/2 3-64 224", conv(16, 3, 64, 224, 7, stride=2)),
     _op("conv 1x1 64-256 56", conv(16, 64, 256, 56, 1)),
     _op("conv 1x1 1024-256 14", conv(16, 1024, 256, 14, 1)),
@@ -98,7 +109,7 @@ CASES = (
     _op("max pool 3x3/2 64 112", OpWork("max_pool2d", ((16, 64, 112, 112),), _POOL, passes=2.5)),
     _op("global avg pool 2048 7", OpWork("global_avg_pool", ((16, 2048, 7, 7),), passes=2)),
     _op("squeeze-excite 256 56", OpWork("squeeze_excite", (_WIDE, *_SE), passes=7)),
-    _op("residual tail 256 56", OpWork("residual_tail", (_WIDE, (256,), (256,), *_SE, _WIDE), passes=12)),
+    _op("residual tail 256 56", _TAIL),
     _op("linear 2048-1000", OpWork("linear", ((64, 2048), (1000, 2048), (1000,)), (), 64 * 2048 * 1000)),
 )
 KINDS = ("train", "inference", "cost", "ladder", "op")

@@ -17,12 +17,16 @@ Run = Callable[[], Any]
 
 
 def prepare(name: str, work: Work, threads: int) -> Run:
-    """Return a function that does the work once on the engine of this name."""
-    options: dict[str, Any] = {}
-    if name.startswith("numba"):
-        options = {"threads": threads, "exact": name == "numba-exact"}
-    made = engine(name.removesuffix("-exact"), **options)
-    return _model(made, work) if isinstance(work, ModelWork) else _op(made, work)
+    """Return a function that does the work once on the engine of this name.
+
+    "numba-exact" is the engine without Winograd, "numba-steps" does a residual tail operation by operation.
+    """
+    kind, _, form = name.partition("-")
+    options: dict[str, Any] = {"threads": threads, "exact": form == "exact"} if kind == "numba" else {}
+    made = engine(kind, **options)
+    if isinstance(work, ModelWork):
+        return _model(made, work)
+    return _tail_in_steps(made, work) if form == "steps" else _op(made, work)
 
 
 def _model(made: Engine, work: ModelWork) -> Run:
@@ -60,6 +64,23 @@ def _op(made: Engine, work: OpWork) -> Run:
     def run() -> Any:
         _, cache = forward(*arrays, **settings)
         return backward(dy, cache)
+
+    return run
+
+
+def _tail_in_steps(made: Engine, work: OpWork) -> Run:
+    """Return the residual tail as its operations, each with its own passes over the activation."""
+    c, gamma, beta, *se, shortcut = [None if a is None else channels_last(a) for a in random_arrays(work)]
+    dy = channels_last(np.random.default_rng(1).standard_normal(work.shapes[0], dtype=np.float32))
+
+    def run() -> Any:
+        v, norm_cache = made.batchnorm2d_forward(c, gamma, beta)
+        scaled, se_cache = made.squeeze_excite_forward(v, *se)
+        total, add_cache = made.residual_add_forward(scaled, shortcut)
+        _, relu_cache = made.relu_forward(total)
+        branch, dshortcut = made.residual_add_backward(made.relu_backward(dy, relu_cache).dx, add_cache)
+        dv, *se_gradients = made.squeeze_excite_backward(branch, se_cache)
+        return (*made.batchnorm2d_backward(dv, norm_cache), *se_gradients, dshortcut)
 
     return run
 

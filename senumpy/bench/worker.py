@@ -27,6 +27,7 @@ _PACKAGES = {
     "onnxruntime": ("onnxruntime", "onnx"),
     "numba": ("numba",),
     "numba-exact": ("numba",),
+    "numba-steps": ("numba",),
 }
 # Seconds of a turn: works that are over sooner are repeated, and divided.
 _TURN = {ModelWork: 1.0, OpWork: 0.2}

@@ -17,6 +17,7 @@ from senumpy.bench.cases import CASES, OURS, Case, Contender
 from senumpy.bench.limits import Limits
 from senumpy.bench.measure import Result, Row
 from senumpy.bench.workloads import ModelWork, OpWork, conv
+from senumpy.engines import engine_names
 
 TINY = ModelWork("se_resnet8_cifar", 2, True, size=16, classes=10)
 LIMITS = Limits(200.0, 40.0)
@@ -89,6 +90,15 @@ def test_every_operation_can_be_built(case):
     )
     gradients = ours.prepare("numpy", small, threads=1)()
     assert all(np.isfinite(g).all() for g in gradients if g is not None)
+
+
+@pytest.mark.skipif("numba" not in engine_names(), reason="engine 'numba' is not installed")
+def test_a_tail_in_steps_computes_what_one_in_one_go_does():
+    x = (2, 8, 5, 5)
+    work = OpWork("residual_tail", (x, (8,), (8,), (4, 8), (4,), (8, 4), (8,), x))
+    one_go, steps = (ours.prepare(name, work, threads=1)() for name in ("numba", "numba-steps"))
+    for a, b in zip(one_go, steps, strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-5)
 
 
 def test_a_worker_measures_and_tells_its_peak():

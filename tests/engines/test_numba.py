@@ -90,9 +90,10 @@ def test_winograd_agrees_with_float64(numba, reference, data):
 @pytest.mark.parametrize("batch_size", [1, 40])  # in phases, and fused
 def test_both_forms_of_winograd(numba, reference, rng, batch_size):
     x, w = rng.normal(size=(batch_size, 32, 15, 14)), rng.normal(size=(64, 32, 3, 3))
-    got, cache = numba.conv2d_forward(x.astype(np.float32), w.astype(np.float32), padding=1)
+    b = 10 * rng.normal(size=64)
+    got, cache = numba.conv2d_forward(*(a.astype(np.float32) for a in (x, w, b)), padding=1)
     assert cache.conv.way == "winograd"
-    want, want_cache = reference.conv2d_forward(x, w, padding=1)
+    want, want_cache = reference.conv2d_forward(x, w, b, padding=1)
     assert np.abs(got - want).max() <= 1e-4 * want.std()
     dy = rng.normal(size=want.shape)
     found = numba.conv2d_backward(dy.astype(np.float32), cache)
@@ -202,6 +203,31 @@ def test_what_is_not_finite_reaches_every_window_that_sees_it(numba, exact, rng,
     assert not np.isfinite(y[0][:, seen]).any()
     # Winograd may take the whole 4x4 tiles with it, no more.
     assert np.isfinite(y[0, :, :, 8:]).all()
+
+
+# -- pooling: blocks of channels in registers, and a rest of three -------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"kernel": 3, "stride": 2, "padding": 1},
+        {"kernel": (2, 3), "stride": 1},
+        {"kernel": 3, "stride": 2, "ceil_mode": True},
+        {"kernel": 17, "stride": 1, "padding": 8},  # more taps than a byte can number
+    ],
+)
+def test_max_pool_ties_and_nan(numba, reference, rng, settings, dtype):
+    x = rng.integers(3, size=(2, 35, 18, 17)).astype(dtype)  # three values: ties everywhere
+    x[0, [2, 33], 5, 6] = np.nan
+    x[1, [3, 34], 4, 4] = -np.inf
+    y, cache = numba.max_pool2d_forward(x, **settings)
+    want, want_cache = reference.max_pool2d_forward(x, **settings)
+    np.testing.assert_array_equal(y, want)
+    dy = rng.integers(-9, 9, size=y.shape).astype(dtype)  # small ints: their sums are exact
+    dx, wanted = numba.max_pool2d_backward(dy, cache).dx, reference.max_pool2d_backward(dy, want_cache).dx
+    np.testing.assert_array_equal(dx, wanted)
 
 
 # -- whole networks ----------------------------------------------------------------------------------------

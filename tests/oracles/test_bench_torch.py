@@ -26,7 +26,7 @@ WORKS = [
 
 
 @pytest.mark.parametrize("engine", ["numpy", "numba"])
-@pytest.mark.parametrize("work", WORKS, ids=lambda work: work.op)
+@pytest.mark.parametrize("work", WORKS, ids=lambda work: f"{work.op} {dict(work.settings).get('groups', '')}")
 def test_the_same_operation_is_measured(work, engine):
     made = senumpy.engine(engine)
     arrays, settings = random_arrays(work), dict(work.settings)

@@ -1,10 +1,11 @@
 """The engine for processors: kernels compiled by Numba, fused, in channels-last memory, on all cores.
 
 From the bottom up: `compiler`, `threads` and `memory` compile code, run it on all cores and give it memory;
-`microkernel`, `products` and `direct` multiply matrices, and convolve by that; `tiles` and `winograd`, and
-`grouped`, are two other ways to convolve; `passes`, `pooling`, `excite` and `elementwise` go over an
-activation once. `convolution`, `norm`, `tail` and `dense` hold the formulas and choices around these kernels,
-and the `*_ops` are the engine's operations: checks, memory order, caches.
+`microkernel` and the `*lanes` are what happens in vector registers; `products`, `direct` and `direct_weights`
+multiply matrices, and convolve by that; `tiles` and `winograd`, and `grouped`, are two other ways to do so;
+`passes`, `pooling`, `excite` and `elementwise` go over an activation once. `convolution`, `small_groups`,
+`norm`, `tail` and `dense` hold the formulas and choices around these kernels, and the `*_ops` are the
+operations of the engine: checks, memory order, caches. `ahead` compiles in another process.
 """
 
 from __future__ import annotations
