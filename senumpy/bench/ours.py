@@ -70,7 +70,8 @@ def _op(made: Engine, work: OpWork) -> Run:
 
 def _tail_in_steps(made: Engine, work: OpWork) -> Run:
     """Return the residual tail as its operations, each with its own passes over the activation."""
-    c, gamma, beta, *se, shortcut = [None if a is None else channels_last(a) for a in random_arrays(work)]
+    arrays: list[Any] = [None if a is None else channels_last(a) for a in random_arrays(work)]
+    c, gamma, beta, *se, shortcut = arrays
     dy = channels_last(np.random.default_rng(1).standard_normal(work.shapes[0], dtype=np.float32))
 
     def run() -> Any:
