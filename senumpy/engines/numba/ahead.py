@@ -15,6 +15,7 @@ import numpy as np
 from senumpy.engines.numba import convolution, direct, norm
 from senumpy.engines.numba.compiler import cache_is_kept
 from senumpy.engines.numba.convolution import Convolution
+from senumpy.engines.numba.dense import Excitation, excitation_gradients
 from senumpy.engines.numba.geometry import Array
 from senumpy.engines.numba.norm import Norm
 from senumpy.engines.numba.runtime import Runtime
@@ -46,6 +47,9 @@ def compile_gradients() -> None:
     dy = _ones(strided.g.out_rows * _C)
     convolution.backward_input(runtime, dy, _ones(_C, _C, 3, 3), strided, x.dtype)
     runtime.run(direct.scatter, dy, strided.g, rows)
+    gates, hidden = _ones(_N, _C), _ones(_N, 1)
+    excited = Excitation(gates, _ones(1, _C), None, _ones(_C, 1), None, "sigmoid", hidden, gates)
+    excitation_gradients(runtime, gates, excited)
 
 
 def _convolution(runtime: Runtime, x: Array, kernel: int, stride: int) -> Convolution:
