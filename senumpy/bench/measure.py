@@ -15,7 +15,7 @@ from senumpy.bench.cases import OURS, Case, Contender, select_cases
 from senumpy.bench.limits import Limits
 from senumpy.bench.worker import Worker, WorkerError, is_installed
 from senumpy.bench.workloads import ModelWork
-from senumpy.engines import engine, engine_names
+from senumpy.engines import default_engine, engine
 from senumpy.errors import InputError
 
 
@@ -111,11 +111,6 @@ def check_settings(wanted: Iterable[str], engine_name: str | None, repeats: int)
         raise InputError(f"repeats: got {repeats}, wanted at least 1")
     engine(engine_name or default_engine())
     return select_cases(wanted)
-
-
-def default_engine() -> str:
-    """Return the fastest engine for processors that is installed."""
-    return "numba" if "numba" in engine_names() else "numpy"
 
 
 def default_threads() -> int:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from senumpy.engines.base import Engine
 from senumpy.errors import InputError, unknown_name
 
-__all__ = ["Engine", "engine", "engine_names"]
+__all__ = ["Engine", "default_engine", "engine", "engine_names"]
 
 
 class _Entry(NamedTuple):
@@ -36,6 +36,11 @@ _REGISTRY = {
 def engine_names() -> list[str]:
     """Return the names of the engines that can be had here and now."""
     return [name for name in _REGISTRY if _problem(name) is None]
+
+
+def default_engine() -> str:
+    """Return the fastest engine for processors that is installed."""
+    return "numba" if "numba" in engine_names() else "numpy"
 
 
 def engine(name: str | Engine, **options: Any) -> Engine:

@@ -60,7 +60,7 @@ class ConvBNReLU(Layer):
     def backward(self, dy: Array, *, need_dx: bool = True) -> Any:
         """Set the gradients of all parameters; return dx, or None if it is not needed."""
         trained, cache = self._kept()
-        if self.bn.releasing:
+        if self.bn.releasing:  # a unit is no named layer: nobody sets its own modes
             self._cache = None
         name = "conv_bn_relu_backward" if trained else "conv_bn_relu_inference_backward"
         gradients: Any = getattr(self.engine, name)(dy, cache, need_dx=need_dx)

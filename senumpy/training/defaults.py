@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from senumpy.data import Dataset
-from senumpy.engines import engine_names
+from senumpy.engines import default_engine
 from senumpy.errors import InputError
 from senumpy.training.config import TrainConfig
 
@@ -41,7 +41,7 @@ def complete_settings(given: Mapping[str, Any], train: Dataset) -> TrainConfig:
     else:
         defaults |= {"model": "se_resnet18", "epochs": 20, "batch_size": 32}
         lr_per_image = 0.1 / 128
-    defaults["engine"] = "numba" if "numba" in engine_names() else "numpy"
+    defaults["engine"] = default_engine()
     if side <= _SMALL and given.get("engine", defaults["engine"]) == "numpy":
         defaults["threads"] = 1  # see `limited_threads`
     defaults["batch_size"] = min(defaults["batch_size"], len(train))

@@ -90,10 +90,10 @@ STOPPED = """
 import os, sys
 from senumpy.cli import main
 from senumpy.data import FixedCrop, Normalize, load_data
-from senumpy.engines import engine, engine_names
+from senumpy.engines import default_engine, engine
 
 number, after, *arguments = sys.argv[1:]
-trained_with = type(engine("numba" if "numba" in engine_names() else "numpy"))
+trained_with = type(engine(default_engine()))
 calls, update = 0, trained_with.sgd_update
 
 def update_or_stop(self, *args, **settings):

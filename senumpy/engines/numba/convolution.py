@@ -285,22 +285,6 @@ def _winograd_kernels(runtime: Runtime, w: Array, g: Geometry, *, turned: bool) 
     return u
 
 
-def _panels(runtime: Runtime, w: Array, conv: Convolution) -> Array:
-    """Return the kernels packed for products with patches: depth (taps, C/groups), columns O/groups."""
-    g, groups = conv.g, conv.groups
-    width = panel_width(w.dtype)
-    c, o = g.c // groups, g.o // groups
-    size = -(-o // width) * width * g.taps * c
-    panels = runtime.empty(groups * size, w.dtype)
-    line = flat(w)
-    for group in range(groups):
-        to = panels[group * size :]
-        runtime.run(
-            products.pack, line, group * o * c * g.taps, g.taps, c, 1, g.taps, o, c * g.taps, width, to
-        )
-    return panels
-
-
 def _turned(g: Geometry) -> Geometry | None:
     """Return the convolution of dy that is the gradient of x, if there is one: for a stride of 1."""
     pads = (g.dilation_h * (g.kh - 1) - g.pad_h, g.dilation_w * (g.kw - 1) - g.pad_w)
@@ -311,42 +295,36 @@ def _turned(g: Geometry) -> Geometry | None:
     )
 
 
+def _panels(runtime: Runtime, w: Array, conv: Convolution) -> Array:
+    """Return the kernels packed for products with patches: depth (taps, C/groups), columns O/groups."""
+    c, o, taps = conv.g.c // conv.groups, conv.g.o // conv.groups, conv.g.taps
+    return _packed(runtime, flat(w), conv.groups, (taps, c), (1, taps), o, c * taps)
+
+
 def _turned_panels(runtime: Runtime, w: Array, conv: Convolution) -> Array:
     """Return the kernels turned and transposed, packed: depth (taps, O/groups), columns C/groups."""
-    g, groups = conv.g, conv.groups
-    width = panel_width(w.dtype)
-    c, o, taps = g.c // groups, g.o // groups, g.taps
-    size = -(-c // width) * width * taps * o
-    panels = runtime.empty(groups * size, w.dtype)
-    line = flat(w)
-    for group in range(groups):
-        start = group * o * c * taps + taps - 1
-        to = panels[group * size :]
-        runtime.run(products.pack, line, start, taps, o, -1, c * taps, c, taps, width, to)
-    return panels
+    c, o, taps = conv.g.c // conv.groups, conv.g.o // conv.groups, conv.g.taps
+    return _packed(runtime, flat(w), conv.groups, (taps, o), (-1, c * taps), c, taps, start=taps - 1)
 
 
 def _transposed_panels(runtime: Runtime, w: Array, conv: Convolution) -> Array:
     """Return the kernels packed for products with dy: depth O/groups, columns (taps, C/groups)."""
-    g, groups = conv.g, conv.groups
-    width = panel_width(w.dtype)
-    c, o = g.c // groups, g.o // groups
-    size = -(-(g.taps * c) // width) * width * o
-    panels = runtime.empty(groups * size, w.dtype)
+    c, o, taps = conv.g.c // conv.groups, conv.g.o // conv.groups, conv.g.taps
     # Columns with taps before channels, as patches have them.
-    line = flat(w) if g.taps == 1 else flat(w.reshape(g.o, c, g.taps).transpose(0, 2, 1))
+    line = flat(w) if taps == 1 else flat(w.reshape(conv.g.o, c, taps).transpose(0, 2, 1))
+    return _packed(runtime, line, conv.groups, (1, o), (0, c * taps), taps * c, 1)
+
+
+def _packed(
+    runtime: Runtime, line: Array, groups: int, depth: tuple[int, int], strides: tuple[int, int],
+    columns: int, stride: int, start: int = 0,
+) -> Array:  # fmt: skip
+    """Return each group's kernels in panels; `depth` has two indices, each with its stride in `line`."""
+    width = panel_width(line.dtype)
+    size = -(-columns // width) * width * depth[0] * depth[1]
+    panels = runtime.empty(groups * size, line.dtype)
     for group in range(groups):
-        runtime.run(
-            products.pack,
-            line,
-            group * o * c * g.taps,
-            1,
-            o,
-            0,
-            c * g.taps,
-            g.taps * c,
-            1,
-            width,
-            panels[group * size :],
-        )
+        begin = group * (line.size // groups) + start
+        to = panels[group * size :]
+        runtime.run(products.pack, line, begin, *depth, *strides, columns, stride, width, to)
     return panels
