@@ -146,10 +146,19 @@ def test_large_convolutions(numba, reference, rng, x_shape, w_shape, settings, w
         assert error <= bound * np.abs(expected).max(), name
 
 
+# With five groups, the last block of channels is not full.
+SMALL_GROUPS = [("float64", 1), ("float64", 2), ("float64", 8), ("float32", 4), ("float32", 16)]
+
+
 @pytest.mark.parametrize(
-    ("dtype", "members"), [("float64", 1), ("float64", 2), ("float64", 8), ("float32", 4), ("float32", 16)]
+    ("dtype", "members", "groups"),
+    [
+        *((dtype, members, groups) for dtype, members in SMALL_GROUPS for groups in (2, 5)),
+        ("float64", 1, 21),  # enough channels to go by depthwise.py; the last block begins earlier
+        ("float32", 1, 16),
+        ("float32", 1, 35),
+    ],
 )
-@pytest.mark.parametrize("groups", [2, 5])  # with five, the last block of channels is not full
 @pytest.mark.parametrize(
     ("size", "kernel", "settings"),
     [

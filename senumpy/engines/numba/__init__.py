@@ -2,7 +2,7 @@
 
 From the bottom up: `compiler`, `threads` and `memory` compile code, run it on all cores and give it memory;
 `microkernel` and the `*lanes` are what happens in vector registers; `products`, `direct` and `direct_weights`
-multiply matrices, and convolve by that; `tiles` and `winograd`, and `grouped`, are two other ways to do so;
+multiply matrices, and convolve by that; `tiles` and `winograd`, `grouped`, and `depthwise` are other ways to;
 `passes`, `pooling`, `excite` and `elementwise` go over an activation once. `convolution`, `small_groups`,
 `norm`, `tail` and `dense` hold the formulas and choices around these kernels, and the `*_ops` are the
 operations of the engine: checks, memory order, caches. `ahead` compiles in another process.

@@ -28,7 +28,7 @@ class Walk(NamedTuple):
     """How windows walk over a source, and results over theirs.
 
     Result pixel (u out_h + a, v out_w + b) sees, through a tap of class (a, b), the source's pixel
-    (u in_h + tap_h, v in_w + tap_w), with low_h <= tap_h <= high_h, low_w <= tap_w.
+    (u in_h + tap_h, v in_w + tap_w), with low_h <= tap_h <= high_h, low_w <= tap_w <= high_w.
     """
 
     n: int
@@ -44,6 +44,7 @@ class Walk(NamedTuple):
     low_h: int
     high_h: int
     low_w: int
+    high_w: int
     width: int  # of a copied line with its zeros, in pixels
 
 
@@ -160,7 +161,9 @@ def convolve(pool, chunks, x, s, group, lanes, size, firsts, offsets, taps, kern
 
 
 @kernel
-def _weights_chunk(x, dy, s, group, lanes, size, parts, tile_taps, offsets, sums, scratch, chunk, thread):
+def _weights_chunk(
+    x, dy, s, group, lanes, size, parts, tile_taps, offsets, taps, sums, scratch, chunk, thread
+):
     """Sum the gradient of one bundle of blocks over one part of all lines."""
     members = len(group)
     blocks, strips = (s.c + lanes - 1) // lanes, (s.out_h + size - 1) // size
@@ -194,13 +197,15 @@ def _weights_chunk(x, dy, s, group, lanes, size, parts, tile_taps, offsets, sums
                     for u in range(some):
                         x0 = (b * lines + u * s.step_h) * s.width * lanes
                         weights_tile(
-                            group, copied, x0, s.step_w * lanes, offsets, tap, member,
-                            gradient, (b * some + u) * s.out_w * lanes, s.out_w, sums, s0 + b * count,
+                            group, copied, x0, s.step_w * lanes, offsets, taps, tap, member, gradient,
+                            (b * some + u) * s.out_w * lanes, lanes, s.out_w, sums, s0 + b * count,
                         )  # fmt: skip
 
 
 @compiled
-def backward_weights(pool, chunks, x, dy, s, group, lanes, size, parts, tile_taps, offsets, sums, scratch):
+def backward_weights(
+    pool, chunks, x, dy, s, group, lanes, size, parts, tile_taps, offsets, taps, sums, scratch
+):
     """Compute the gradient of the kernels in parts: sums is (parts, blocks, taps, members, lanes)."""
-    arguments = (x, dy, s, group, lanes, size, parts, tile_taps, offsets, sums, scratch)
+    arguments = (x, dy, s, group, lanes, size, parts, tile_taps, offsets, taps, sums, scratch)
     parallel_for(pool, chunks, _weights_chunk, arguments)

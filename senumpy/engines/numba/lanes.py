@@ -135,6 +135,21 @@ def emit_loop(
     return carried
 
 
+@intrinsic
+def prefetch(typingctx: Any, data: Any, index: Any) -> Any:
+    """Ask for the cache line of data[index], without waiting; an index outside of the array does no harm."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        address = builder.gep(data_of(context, builder, signature.args[0], args[0]), [args[1]])
+        byte = ir.IntType(8).as_pointer()
+        kind = ir.FunctionType(ir.VoidType(), [byte, _I32, _I32, _I32])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
+        builder.call(function, [builder.bitcast(address, byte), _I32(0), _I32(3), _I32(1)])
+        return context.get_dummy_value()
+
+    return types.void(data, types.intp), codegen
+
+
 def _make_pixels_tile(pixels: int) -> Any:
     """Return the intrinsic for tiles of this many windows."""
 
@@ -189,36 +204,39 @@ pixels_tile, pixel_tile = _make_pixels_tile(PIXELS), _make_pixels_tile(1)
 
 @intrinsic
 def weights_tile(
-    typingctx: Any, group: Any, x: Any, x0: Any, step: Any, offsets: Any, first: Any, member: Any,
-    dy: Any, dy0: Any, pixels: Any, sums: Any, s0: Any,
+    typingctx: Any, group: Any, x: Any, x0: Any, step: Any, offsets: Any, taps: Any, first: Any,
+    member: Any, dy: Any, dy0: Any, ldy: Any, pixels: Any, sums: Any, s0: Any,
 ) -> Any:  # fmt: skip
-    """Add a line of windows to the sums of the taps from `first` and of the members from `member`."""
+    """Add a line of windows to the sums of the taps from the `first` one on, and of members from `member`."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         _emit_weights(context, builder, signature.args, args)
         return context.get_dummy_value()
 
     size = types.intp
-    return types.void(group, x, size, size, offsets, size, size, dy, size, size, sums, size), codegen
+    return types.void(
+        group, x, size, size, offsets, taps, size, size, dy, size, size, size, sums, size
+    ), codegen
 
 
 def _emit_weights(context: Any, builder: Any, kinds: Any, args: Any) -> None:
     members = kinds[0].count
-    _, _, x0, step, _, first, member, _, dy0, pixels, _, s0 = args
-    lanes = lanes_of(context, builder, kinds[10].dtype, members)
-    x, offsets, dy, results = (data_of(context, builder, kinds[k], args[k]) for k in (1, 4, 7, 10))
+    _, _, x0, step, _, _, first, member, _, dy0, ldy, pixels, _, s0 = args
+    lanes = lanes_of(context, builder, kinds[12].dtype, members)
+    x, offsets, taps, dy, results = (data_of(context, builder, kinds[k], args[k]) for k in (1, 4, 5, 8, 12))
     some = min(members, 4)
     places, seen = [], []
     for tap in range(tile_taps(members)):
         t = builder.add(first, _I64(tap))
         seen.append(builder.add(x0, builder.load(builder.gep(offsets, [t]))))
-        base = builder.add(builder.mul(t, _I64(members)), member)
+        number = builder.load(builder.gep(taps, [t]))
+        base = builder.add(builder.mul(number, _I64(members)), member)
         for m in range(some):
             at = builder.mul(builder.add(base, _I64(m)), _I64(lanes.lanes))
             places.append(builder.add(s0, at))
 
     def body(r: Any, sums: list[Any]) -> list[Any]:
-        gradient = lanes.load(dy, builder.add(dy0, builder.mul(r, _I64(lanes.lanes))))
+        gradient = lanes.load(dy, builder.add(dy0, builder.mul(r, ldy)))
         following = []
         for tap, begin in enumerate(seen):
             read = lanes.reader(x, builder.add(begin, builder.mul(r, step)))

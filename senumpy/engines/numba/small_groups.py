@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from senumpy.engines.numba import grouped, lanes
+from senumpy.engines.numba import depthwise, grouped, lanes
 from senumpy.engines.numba.geometry import Array, Geometry
 from senumpy.engines.numba.grouped import Walk
 from senumpy.engines.numba.microkernel import panel_width
@@ -15,6 +16,7 @@ from senumpy.engines.numba.runtime import Runtime, flat
 
 _COPIED_BYTES = 192 << 10  # lines that are copied at a time: a part of the L2 cache
 _FEWEST_CHUNKS = 16
+_STRIP = 4  # lines of a chunk of a depthwise convolution
 
 
 def fits(channels: int, groups: int, dtype: Any) -> bool:
@@ -39,8 +41,10 @@ def backward_input(runtime: Runtime, dy: Array, w: Array, g: Geometry, groups: i
 def backward_weights(runtime: Runtime, x: Array, dy: Array, w: Array, g: Geometry, groups: int) -> Array:
     """Return dw, shaped as w."""
     width, members = panel_width(x.dtype), g.c // groups
-    walk, *_, offsets, _ = _forward_taps(g, width)
     at_a_time = lanes.tile_taps(members)
+    if _in_order(g.c, members, width):
+        return _depthwise_weights(runtime, x, dy, g, width, at_a_time).reshape(w.shape)
+    walk, _, offsets, *_ = _forward_taps(g, width)
     padded = np.zeros(-(-g.taps // at_a_time) * at_a_time, np.int64)  # taps too many are computed, not used
     padded[: g.taps] = offsets
     blocks, bundle, bundles = _bundles(g.c, width)
@@ -53,7 +57,7 @@ def backward_weights(runtime: Runtime, x: Array, dy: Array, w: Array, g: Geometr
     scratch = runtime.scratch(pixels * width, x.dtype)
     runtime.run(
         grouped.backward_weights, parts * bundles, x, dy, walk, (0,) * members, width, size, parts, at_a_time,
-        padded, sums, scratch,
+        padded, np.arange(padded.size), sums, scratch,
     )  # fmt: skip
     total = sums.reshape(parts, blocks, padded.size, members, width).sum(axis=0)[:, : g.taps]
     by_channel = total.transpose(0, 3, 2, 1).reshape(blocks * width, members * g.taps)
@@ -67,9 +71,41 @@ def blocked(w: Array, groups: int, *, transposed: bool = False) -> Array:
     kernels = w
     if transposed:
         kernels = w.reshape(groups, members, members, kh, kw).swapaxes(1, 2).reshape(w.shape)
-    full = np.zeros((-(-o // width) * width, members, kh, kw), w.dtype)
-    full[:o] = kernels
+    if _in_order(o, members, width):
+        full = kernels[_channels(o, width)]
+    else:
+        full = np.zeros((-(-o // width) * width, members, kh, kw), w.dtype)
+        full[:o] = kernels
     return flat(full.reshape(-1, width, members, kh, kw).transpose(0, 3, 4, 2, 1))
+
+
+def _in_order(channels: int, members: int, width: int) -> bool:
+    """Return whether there are no groups but channels, enough for a block: then `depthwise.py` is faster."""
+    return members == 1 and channels >= width
+
+
+def _channels(channels: int, width: int) -> Array:
+    """Return the channels of each block, shape (blocks, width); the last block ends with the last channel."""
+    return np.minimum(np.arange(0, channels, width), channels - width)[:, None] + np.arange(width)
+
+
+def _depthwise_weights(
+    runtime: Runtime, x: Array, dy: Array, g: Geometry, width: int, at_a_time: int
+) -> Array:
+    """Return dw, shape (C, kh kw)."""
+    walk, *_, rows, columns, numbers = _forward_taps(g, width)
+    channels = _channels(g.c, width)
+    parts = min(_FEWEST_CHUNKS, g.n * g.out_h)
+    shape = parts, len(channels), g.taps + 1, width
+    sums = runtime.empty(math.prod(shape), x.dtype)
+    lists = np.empty((runtime.threads, 2, g.taps + at_a_time), np.int64)
+    runtime.run(
+        depthwise.backward_weights, parts, x, dy, walk, (0,), width, at_a_time, rows, columns, numbers, sums,
+        lists,
+    )  # fmt: skip
+    dw = np.empty((g.c, g.taps), x.dtype)
+    dw[channels] = sums.reshape(shape).sum(axis=0)[:, : g.taps].swapaxes(1, 2)
+    return dw
 
 
 class _Taps(NamedTuple):
@@ -78,6 +114,8 @@ class _Taps(NamedTuple):
     walk: Walk
     firsts: Array
     offsets: Array  # in the copied lines, from where a window begins
+    rows: Array  # the same in the source, beside where result pixel (0, 0) of the class lies
+    columns: Array
     numbers: Array  # of the tap in the kernel
 
 
@@ -118,22 +156,30 @@ def _taps(
     columns = [tap[1] for taps in classes for tap in taps]
     low_h, high_h, low_w, high_w = min(rows), max(rows), min(columns), max(columns)
     across = (-(-result[1] // out_step[1]) - 1) * step[1] + high_w - low_w + 1
-    walk = Walk(n, c, *source, *result, *step, *out_step, low_h, high_h, low_w, across)
+    walk = Walk(n, c, *source, *result, *step, *out_step, low_h, high_h, low_w, high_w, across)
     taps = [tap for some in classes for tap in some]
     offsets = [((row - low_h) * across + column - low_w) * width for row, column, _ in taps]
     firsts = np.cumsum([0, *map(len, classes)])
-    return _Taps(walk, firsts, np.array(offsets), np.array([number for *_, number in taps]))
+    table = np.array(taps).T.copy()
+    return _Taps(walk, firsts, np.array(offsets), *table)
 
 
 def _convolve(
     runtime: Runtime, x: Array, kernels: Array, taps: _Taps, members: int, bias: Array, relu: bool, y: Array
 ) -> None:
-    walk, firsts, offsets, numbers = taps
+    walk, firsts, offsets, tap_rows, tap_columns, numbers = taps
     width = panel_width(x.dtype)
     blocks, bundle, bundles = _bundles(walk.c, width)
     start = np.zeros(blocks * width, x.dtype)
     start[: bias.size] = bias
     rows = -(-walk.out_h // walk.out_step_h)
+    if _in_order(walk.c, members, width):
+        lists = np.empty((runtime.threads, 2, numbers.size), np.int64)
+        runtime.run(
+            depthwise.convolve, walk.n * -(-rows // _STRIP), x, walk, (0,), width, _STRIP, firsts, tap_rows,
+            tap_columns, numbers, kernels, start, relu, y, lists,
+        )  # fmt: skip
+        return
     line = walk.width * bundle * width
     lines = _COPIED_BYTES // (line * x.itemsize)
     size = max(1, min(rows, (lines - (walk.high_h - walk.low_h) - 1) // walk.step_h + 1))
