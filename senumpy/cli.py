@@ -140,8 +140,9 @@ def _check_ops(names: Sequence[str], arguments: argparse.Namespace, check_op: An
 
 def _bench(arguments: argparse.Namespace) -> int:
     from senumpy import bench
+    from senumpy.engines.cores import default_threads
 
-    threads = arguments.threads or bench.default_threads()
+    threads = arguments.threads or default_threads()
     if arguments.plot is not None and not arguments.plot.parent.is_dir():
         raise InputError(f"--plot: no folder {arguments.plot.parent}")
     bench.check_settings(arguments.cases, arguments.engine, arguments.repeats)  # before anything is measured
@@ -356,7 +357,12 @@ def _add_bench(commands: Any) -> None:
         help="train, inference, cost, ladder, op, or part of a name (all)",
     )
     parser.add_argument("--engine", metavar="NAME", help="who computes (numba where installed, else numpy)")
-    parser.add_argument("--threads", type=_threads, metavar="N", help="threads of all libraries (all cores)")
+    parser.add_argument(
+        "--threads",
+        type=_threads,
+        metavar="N",
+        help="threads of all libraries (SENUMPY_NUM_THREADS, or all cores)",
+    )
     parser.add_argument("--repeats", type=int, default=5, metavar="N", help="the median counts (%(default)s)")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the ratios as a bar chart, PNG")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from senumpy.bench.cases import KINDS, select_cases
 from senumpy.bench.limits import Limits, measure_limits
-from senumpy.bench.measure import Result, Row, check_settings, default_threads, machine, run
+from senumpy.bench.measure import Result, Row, check_settings, machine, run
 from senumpy.bench.report import HEADER, draw_ratios, lines, machine_lines
 from senumpy.engines import default_engine
 
@@ -16,7 +16,6 @@ __all__ = [
     "Row",
     "check_settings",
     "default_engine",
-    "default_threads",
     "draw_ratios",
     "lines",
     "machine",

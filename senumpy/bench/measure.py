@@ -16,6 +16,7 @@ from senumpy.bench.limits import Limits
 from senumpy.bench.worker import Worker, WorkerError, is_installed
 from senumpy.bench.workloads import ModelWork
 from senumpy.engines import default_engine, engine
+from senumpy.engines.cores import default_threads
 from senumpy.errors import InputError
 
 
@@ -111,11 +112,6 @@ def check_settings(wanted: Iterable[str], engine_name: str | None, repeats: int)
         raise InputError(f"repeats: got {repeats}, wanted at least 1")
     engine(engine_name or default_engine())
     return select_cases(wanted)
-
-
-def default_threads() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def machine(threads: int, limits: Limits) -> dict[str, Any]:

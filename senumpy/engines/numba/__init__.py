@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from senumpy.engines.cores import MOST_THREADS, default_threads
 from senumpy.engines.numba import ahead
 from senumpy.engines.numba.compiler import cache_is_empty
 from senumpy.engines.numba.conv_ops import ConvOps
@@ -20,7 +21,6 @@ from senumpy.engines.numba.norm_ops import NormOps
 from senumpy.engines.numba.other_ops import OtherOps
 from senumpy.engines.numba.runtime import Runtime
 from senumpy.engines.numba.structure_ops import StructureOps
-from senumpy.engines.numba.threads import MOST_THREADS, default_threads
 from senumpy.errors import InputError
 
 __all__ = ["NumbaEngine"]

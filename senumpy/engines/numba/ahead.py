@@ -12,6 +12,7 @@ import sys
 
 import numpy as np
 
+from senumpy.engines.cores import default_threads
 from senumpy.engines.numba import convolution, direct, norm
 from senumpy.engines.numba.compiler import cache_is_kept
 from senumpy.engines.numba.convolution import Convolution
@@ -19,7 +20,6 @@ from senumpy.engines.numba.dense import Excitation, excitation_gradients
 from senumpy.engines.numba.geometry import Array
 from senumpy.engines.numba.norm import Norm
 from senumpy.engines.numba.runtime import Runtime
-from senumpy.engines.numba.threads import default_threads
 from senumpy.ops.conv2d import check_conv_arguments
 
 _N, _C, _SIDE = 2, 16, 4  # images, channels, height and width: small, the code is the same for all sizes

@@ -24,10 +24,9 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from senumpy.engines.cores import MOST_THREADS
 from senumpy.engines.numba.compiler import compiled, kernel
-from senumpy.errors import InputError
 
-MOST_THREADS = 64
 # The words of the pool's state, each on a cache line of its own (8 words of 8 bytes).
 _TICKET, _FUNCTION, _ARGUMENTS, _DONE, _LIMIT, _STOP, _ASLEEP = (8 * k for k in range(7))
 _WORDS = _ASLEEP + 8 * MOST_THREADS
@@ -267,17 +266,6 @@ class ThreadPool:
         for wake, worker in zip(self._wake, self._workers, strict=True):
             wake.release()
             worker.join()
-
-
-def default_threads() -> int:
-    """Return `SENUMPY_NUM_THREADS`, or the number of cores that this process may use."""
-    wanted = os.environ.get("SENUMPY_NUM_THREADS")
-    if wanted is None:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        return min(cores, MOST_THREADS)
-    if not wanted.isdecimal() or not 1 <= int(wanted) <= MOST_THREADS:
-        raise InputError(f"SENUMPY_NUM_THREADS: got {wanted!r}, wanted a number from 1 to {MOST_THREADS}")
-    return int(wanted)
 
 
 POOL = ThreadPool()
