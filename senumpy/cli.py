@@ -145,6 +145,8 @@ def _bench(arguments: argparse.Namespace) -> int:
     threads = arguments.threads or default_threads()
     if arguments.plot is not None and not arguments.plot.parent.is_dir():
         raise InputError(f"--plot: no folder {arguments.plot.parent}")
+    if arguments.plot is not None and arguments.plot.suffix.lower() != ".png":
+        raise InputError(f"--plot: got {arguments.plot.name}, wanted a name that ends in .png")
     bench.check_settings(arguments.cases, arguments.engine, arguments.repeats)  # before anything is measured
     quiet = arguments.json
     with _status_line() as progress:
@@ -264,7 +266,7 @@ def _add_train(commands: Any) -> None:
     unset: dict[str, Any] = {"default": argparse.SUPPRESS}
     add("--data", metavar="NAME_OR_PATH", help="data set: a name, or a file or folder (digits)", **unset)
     add("--model", metavar="NAME", help="network, such as se_resnet20_cifar", **unset)
-    add("--engine", metavar="NAME", help="who computes (numpy)", **unset)
+    add("--engine", metavar="NAME", help="who computes (numba where installed, else numpy)", **unset)
     add("--epochs", type=int, metavar="N", help="passes over the training images", **unset)
     add("--batch-size", type=int, metavar="N", help="images in an update", **unset)
     add("--lr", type=float, metavar="LR", help="highest learning rate (in proportion to the batch)", **unset)
@@ -290,7 +292,13 @@ def _add_train(commands: Any) -> None:
         help="threads that prepare batches (2; 0 for data in memory)",
         **unset,
     )
-    add("--threads", type=int, metavar="N", help="threads of matrix products (1 for small images)", **unset)
+    add(
+        "--threads",
+        type=int,
+        metavar="N",
+        help="threads of numba (all cores), or of matrix products (1 for small images)",
+        **unset,
+    )
     add("--checkpoint-minutes", type=float, metavar="T", help="save within an epoch this often (5)", **unset)
     folder = parser.add_mutually_exclusive_group()
     folder.add_argument("--out", type=Path, metavar="DIR", help="run folder (runs/DATA-MODEL-NNN)")

@@ -130,7 +130,7 @@ def select_cases(wanted: Iterable[str]) -> list[Case]:
 
     for text in wanted:
         if not any(fits(case, text) for case in CASES):
-            names = ", ".join(case.name for case in CASES)
+            names = "; ".join(case.name for case in CASES)
             raise InputError(
                 f"no case has {text!r} in its name; wanted {', '.join(KINDS)}, or part of: {names}"
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import inspect
 from typing import Any, NamedTuple
 
 from senumpy.engines.base import Engine
@@ -66,10 +67,9 @@ def engine(name: str | Engine, **options: Any) -> Engine:
         raise InputError(problem)
     entry = _REGISTRY[name]
     made = getattr(importlib.import_module(entry.module), entry.attribute)
-    try:
-        result: Engine = made(**options)
-    except TypeError as error:
-        raise InputError(f"engine {name!r} has no such option: {error}") from error
+    for option in options.keys() - inspect.signature(made).parameters.keys():
+        raise InputError(f"engine {name!r} has no option {option!r}")
+    result: Engine = made(**options)
     return result
 
 

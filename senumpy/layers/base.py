@@ -8,6 +8,7 @@ torchvision.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -18,8 +19,33 @@ from senumpy.engines import Engine, engine
 from senumpy.errors import InputError
 from senumpy.ops.arrays import Array
 
+_SWITCH = threading.Lock()  # one thread at a time begins or ends an inference
 
-class Parameter:
+
+class _Holder:
+    """An array of a layer's state. While any inference goes on, it is read-only."""
+
+    def __init__(self, value: Array):
+        self.value = value
+        self._inferences = 0
+        self._locked: Array | None = None
+
+    def begin_inference(self) -> None:
+        """Lock the array, unless another inference did."""
+        self._inferences += 1
+        if self._inferences == 1 and isinstance(self.value, np.ndarray) and self.value.flags.writeable:
+            self._locked = self.value
+            self.value.flags.writeable = False
+
+    def end_inference(self) -> None:
+        """Unlock the array, unless another inference goes on."""
+        self._inferences -= 1
+        if self._inferences == 0 and self._locked is not None:
+            self._locked.flags.writeable = True
+            self._locked = None
+
+
+class Parameter(_Holder):
     """An array that is trained, and its gradient.
 
     Attributes
@@ -33,16 +59,13 @@ class Parameter:
     """
 
     def __init__(self, value: Array, *, decay: bool = True):
-        self.value = value
+        super().__init__(value)
         self.grad: Array | None = None
         self.decay = decay
 
 
-class Buffer:
+class Buffer(_Holder):
     """An array that belongs to the state of a layer but is not trained: running statistics."""
-
-    def __init__(self, value: Array):
-        self.value = value
 
 
 class Layer:
@@ -68,6 +91,8 @@ class Layer:
         self.accumulating = False
         self.releasing = False
         self._cache: Any = None
+        self._inferences = 0  # that go on
+        self._modes = (True, True)  # training and recording before them
 
     def forward(self, x: Array) -> Array:
         """Return the layer's result for `x`."""
@@ -133,24 +158,34 @@ class Layer:
         """Evaluate without keeping anything for a backward; modes are restored at the end.
 
         Parameters and buffers are read-only meanwhile, so that an engine can prepare them once for all calls:
-        folded with batch norm, laid out for its kernels.
+        folded with batch norm, laid out for its kernels. Inferences may overlap, in threads that serve the
+        same network: the last one to end restores.
         """
         layers = [layer for _, layer in self.named_layers()]
-        modes = [(layer.training, layer.recording) for layer in layers]
-        values = [holder.value for _, holder in self._named((Parameter, Buffer))]
-        locked = [value for value in values if isinstance(value, np.ndarray) and value.flags.writeable]
+        holders = [holder for _, holder in self._named(_Holder)]
+        with _SWITCH:
+            for part in (*layers, *holders):
+                part.begin_inference()
         try:
-            for layer in layers:
-                layer.training = layer.recording = False
-            for value in locked:
-                value.flags.writeable = False
             with self.engine.frozen_weights():
                 yield
         finally:
-            for value in locked:
-                value.flags.writeable = True
-            for layer, (training, recording) in zip(layers, modes, strict=True):
-                layer.training, layer.recording = training, recording
+            with _SWITCH:
+                for part in (*layers, *holders):
+                    part.end_inference()
+
+    def begin_inference(self) -> None:
+        """Switch this one layer to evaluation without recording; see `inference`."""
+        if self._inferences == 0:
+            self._modes = self.training, self.recording
+        self._inferences += 1
+        self.training = self.recording = False
+
+    def end_inference(self) -> None:
+        """Undo the first of as many `begin_inference`."""
+        self._inferences -= 1
+        if self._inferences == 0:
+            self.training, self.recording = self._modes
 
     # -- state -----------------------------------------------------------------------------------------
 

@@ -30,3 +30,19 @@ def any_engine(request):
 @pytest.fixture(scope="session")
 def naive():
     return senumpy.engine("naive")
+
+
+@pytest.fixture(scope="session")
+def reference():
+    return senumpy.engine("numpy")
+
+
+@pytest.fixture(scope="session")
+def numba():
+    return _engine("numba")
+
+
+@pytest.fixture(scope="session")
+def exact():
+    """The Numba engine without Winograd."""
+    return senumpy.engine("numba", exact=True)

@@ -40,20 +40,17 @@ class NumbaEngine(ConvOps, NormOps, OtherOps, StructureOps):
     name = "numba"
 
     def __init__(self, *, threads: int | None = None, exact: bool = False) -> None:
-        self.runtime = Runtime(default_threads(), exact)
-        if threads is not None:
-            self.threads = threads
+        threads = default_threads() if threads is None else threads
+        if type(threads) is not int or not 1 <= threads <= MOST_THREADS:
+            raise InputError(f"threads: got {threads!r}, wanted 1 to {MOST_THREADS}")
+        if type(exact) is not bool:
+            raise InputError(f"exact: got {exact!r}, wanted True or False")
+        self.runtime = Runtime(threads, exact)
 
     @property
     def threads(self) -> int:
         """How many threads a kernel uses, the caller's included."""
         return self.runtime.threads
-
-    @threads.setter
-    def threads(self, threads: int) -> None:
-        if not 1 <= threads <= MOST_THREADS:
-            raise InputError(f"threads: got {threads}, wanted 1 to {MOST_THREADS}")
-        self.runtime.threads = threads
 
     @property
     def must_compile(self) -> bool:  # type: ignore[override]
@@ -71,10 +68,8 @@ class NumbaEngine(ConvOps, NormOps, OtherOps, StructureOps):
     @contextmanager
     def frozen_weights(self) -> Iterator[None]:
         """Remember what is made of weights that are marked read-only: packed, transformed, folded."""
-        before = self.runtime.frozen
-        if before is None:
-            self.runtime.frozen = {}
+        self.runtime.freeze(1)
         try:
             yield
         finally:
-            self.runtime.frozen = before
+            self.runtime.freeze(-1)

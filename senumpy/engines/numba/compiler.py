@@ -12,13 +12,14 @@ import logging
 import os
 import sys
 import tempfile
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import llvmlite
 import numba
+from numba.core.caching import FunctionCache
 
 _log = logging.getLogger("senumpy")
 
@@ -53,17 +54,32 @@ def _compiled(function: Callable[..., Any], extra: dict[str, Any], *, cache: boo
         "_nrt": False,
         **extra,
     }
+    made = numba.njit(**options)(function)
     if _CACHE is None or not cache:
-        return numba.njit(**options)(function)
+        return made
     # Numba asks for the folder when it decorates. The setting belongs to everyone: it is put back.
     before = numba.config.CACHE_DIR
     numba.config.CACHE_DIR = str(_CACHE)
     try:
-        return numba.njit(cache=True, **options)(function)
+        made._cache = _Cache(function)
     except RuntimeError:  # no place for a cache after all
-        return numba.njit(**options)(function)
+        pass
     finally:
         numba.config.CACHE_DIR = before
+    return made
+
+
+class _Cache(FunctionCache):  # type: ignore[misc]
+    """A cache that costs time and nothing else if its files are damaged, or the disk is full."""
+
+    @contextmanager
+    def _guard_against_spurious_io_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # what a damaged file raises can be anything
+            _log.warning("the cache of compiled kernels can't be used, in %s: %s", self.cache_path, error)
+            with suppress(Exception):
+                self.flush()  # so that the next process writes it anew
 
 
 def cache_is_empty() -> bool:

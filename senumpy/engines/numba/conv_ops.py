@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from senumpy.engines.base import Engine
-from senumpy.engines.numba import convolution, norm
+from senumpy.engines.numba import convolution, norm, passes
 from senumpy.engines.numba.convolution import Convolution, Epilogue, no_epilogue
-from senumpy.engines.numba.geometry import Array, as_image
+from senumpy.engines.numba.geometry import Array, Geometry, as_image
 from senumpy.engines.numba.norm import Norm
 from senumpy.engines.numba.runtime import NOTHING, Runtime, flat
 from senumpy.ops.arrays import check_upstream
@@ -105,8 +105,14 @@ class ConvOps(Engine):
         check_upstream(dy, shape_of(cache.conv), cache.x.dtype)
         rows = self.runtime.rows(dy)
         dx, dw = self._conv_gradients(rows, cache, need_dx)
-        db = rows.reshape(-1, cache.conv.g.o).sum(axis=0) if cache.has_bias else None
-        return Conv2dGradients(dx, dw, db)
+        return Conv2dGradients(dx, dw, self._bias_gradient(rows, cache.conv.g) if cache.has_bias else None)
+
+    def _bias_gradient(self, dy: Array, g: Geometry) -> Array:
+        """Return the sum of dy over all pixels: by lines, and these in float64, so that little is lost."""
+        lines = self.runtime.empty(g.n * g.out_h * g.o, dy.dtype)
+        self.runtime.run(passes.means, dy, g.n * g.out_h, g.out_w, g.o, lines)
+        total: Array = lines.reshape(-1, g.o).sum(axis=0, dtype=np.float64) * g.out_w
+        return total.astype(dy.dtype)
 
     def _conv_gradients(self, dy: Array, cache: ConvCache, need_dx: bool) -> tuple[Array | None, Array]:
         """Return dx (N, C, H, W) and dw for rows of dy."""

@@ -100,7 +100,9 @@ def forward(runtime: Runtime, x: Array, w: Array, conv: Convolution, epilogue: E
         return forward(runtime, _decimated(runtime, x, g), w, conv.on_decimated(), epilogue)
     y = runtime.empty(g.out_rows * g.o, x.dtype)
     if conv.way == "grouped":
-        kernels = runtime.remember(("grouped",), (w,), lambda: small_groups.blocked(w, conv.groups))
+        kernels = runtime.remember(
+            ("grouped", conv.groups), (w,), lambda: small_groups.blocked(w, conv.groups)
+        )
         bias, gate, shortcut, relu = epilogue
         last = not (gate.size or shortcut.size)
         small_groups.forward(runtime, x, kernels, g, conv.groups, bias, relu and last, y)
@@ -111,7 +113,7 @@ def forward(runtime: Runtime, x: Array, w: Array, conv: Convolution, epilogue: E
         t, t_out = _tiles(g)
         _winograd(runtime, x, t, u, y, t_out, g.n, epilogue)
     else:
-        panels = runtime.remember(("panels",), (w,), lambda: _panels(runtime, w, conv))
+        panels = runtime.remember(("panels", conv.groups), (w,), lambda: _panels(runtime, w, conv))
         _direct(runtime, x, panels, conv, y, epilogue)
     return y
 

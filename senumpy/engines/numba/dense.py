@@ -35,7 +35,8 @@ def linear_gradients(
     conv = product(x.size // i, i, o)
     dx = convolution.backward_input(runtime, dy, w, conv, x.dtype)
     dw = convolution.backward_weights(runtime, x, dy, w, conv)
-    return dx, dw, dy.reshape(-1, o).sum(axis=0) if has_bias else None
+    db = dy.reshape(-1, o).sum(axis=0, dtype=np.float64).astype(dy.dtype) if has_bias else None
+    return dx, dw, db
 
 
 class Excitation(NamedTuple):

@@ -43,7 +43,7 @@ def _ahead(s, image, u, v):
 @inlined
 def _inner(s, count):
     """Return the windows of a line that no side edge cuts, as a range."""
-    begin = (-s.low_w + s.step_w - 1) // s.step_w
+    begin = max(0, (-s.low_w + s.step_w - 1) // s.step_w)
     return begin, min(count, (s.w - 1 - s.high_w) // s.step_w + 1)
 
 

@@ -32,11 +32,14 @@ class Runtime:
         self.memory = Memory()
         self._scratch = threading.local()  # each Python thread has its own
         self.frozen: dict[Any, Any] | None = None
+        self._freezes = 0
+        self._freezing = threading.Lock()
 
     def run(self, driver: Any, *arguments: Any) -> None:
         """Call a compiled driver, with the workers if they are free."""
-        state = POOL.acquire(self.threads)
+        state = 0
         try:
+            state = POOL.acquire(self.threads)
             driver(state, *arguments)
         finally:
             POOL.release(state)
@@ -72,6 +75,17 @@ class Runtime:
         """Return new rows, and the same as an array (N, C, H, W)."""
         rows = self.empty(n * c * h * w, dtype)
         return rows, as_image(rows, n, c, h, w)
+
+    def freeze(self, change: int) -> None:
+        """Begin (1) or end (-1) the promise that read-only weights don't change.
+
+        Promises overlap where threads serve networks. At each end all is forgotten: the weights of the one
+        may change from now on, those of the others are prepared again.
+        """
+        with self._freezing:
+            self._freezes += change
+            if change < 0 or self.frozen is None:
+                self.frozen = {} if self._freezes else None
 
     def is_frozen(self, *arrays: Array) -> bool:
         """Return whether these arrays are promised not to change: marked read-only, in inference."""

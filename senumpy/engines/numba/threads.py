@@ -28,7 +28,7 @@ from senumpy.engines.cores import MOST_THREADS
 from senumpy.engines.numba.compiler import compiled, kernel
 
 # The words of the pool's state, each on a cache line of its own (8 words of 8 bytes).
-_TICKET, _FUNCTION, _ARGUMENTS, _DONE, _LIMIT, _STOP, _ASLEEP = (8 * k for k in range(7))
+_TICKET, _FUNCTION, _ARGUMENTS, _FIRST, _DONE, _LIMIT, _STOP, _ASLEEP = (8 * k for k in range(8))
 _WORDS = _ASLEEP + 8 * MOST_THREADS
 _CHUNK_BITS = 20  # a ticket: task number, chunks (20 bits), next chunk (20 bits)
 _CHUNK_MASK = (1 << _CHUNK_BITS) - 1
@@ -122,25 +122,29 @@ def _take_chunks(state, task, thread):
             return
         if _swap(state, _TICKET, ticket, ticket + 1):
             # From here on the caller waits for this chunk, so function and arguments are the task's.
+            chunk += _load(state, _FIRST)
             _call_task(_load(state, _FUNCTION), _load(state, _ARGUMENTS), chunk, thread)
             _add(state, _DONE)
 
 
 @kernel
 def _run_task(state, chunks, function, arguments):
-    """Post a task, help with it, and return when it is done."""
+    """Post a task, help with it, and return when it is done; with very many chunks, in several tasks."""
     if state == 0 or chunks == 1:
         for chunk in range(chunks):
             _call_task(function, arguments, chunk, 0)
         return
-    task = ((_load(state, _TICKET) >> (2 * _CHUNK_BITS)) + 1) & 0x3FFFFF
-    _store(state, _FUNCTION, function)
-    _store(state, _ARGUMENTS, arguments)
-    _store(state, _DONE, 0)
-    _store(state, _TICKET, (task << (2 * _CHUNK_BITS)) | (chunks << _CHUNK_BITS))
-    _take_chunks(state, task, 0)
-    while _load(state, _DONE) < chunks:
-        _pause()
+    for first in range(0, chunks, _CHUNK_MASK):
+        some = min(_CHUNK_MASK, chunks - first)
+        task = ((_load(state, _TICKET) >> (2 * _CHUNK_BITS)) + 1) & 0x3FFFFF
+        _store(state, _FUNCTION, function)
+        _store(state, _ARGUMENTS, arguments)
+        _store(state, _FIRST, first)
+        _store(state, _DONE, 0)
+        _store(state, _TICKET, (task << (2 * _CHUNK_BITS)) | (some << _CHUNK_BITS))
+        _take_chunks(state, task, 0)
+        while _load(state, _DONE) < some:
+            _pause()
 
 
 @compiled
@@ -229,16 +233,11 @@ class ThreadPool:
         """Return the state to give to `parallel_for`: 0 for work on the calling thread alone."""
         if threads < 2 or not self._busy.acquire(blocking=False):
             return 0
-        state = self._state
-        if state[_LIMIT] != threads:
-            state[_LIMIT] = threads
-            while len(self._workers) < threads - 1:
-                self._start_worker()
-        for k in range(threads - 1):
-            asleep = _ASLEEP + 8 * (k + 1)
-            if state[asleep]:
-                state[asleep] = 0
-                self._wake[k].release()
+        try:
+            self._wake_up(threads)
+        except BaseException:  # Ctrl-C, or no more threads to be had
+            self._busy.release()
+            raise
         return self._address
 
     def release(self, state: int) -> None:
@@ -246,15 +245,26 @@ class ThreadPool:
         if state:
             self._busy.release()
 
+    def _wake_up(self, threads: int) -> None:
+        state = self._state
+        while len(self._workers) < threads - 1:
+            self._start_worker()
+        state[_LIMIT] = threads
+        for k in range(threads - 1):
+            asleep = _ASLEEP + 8 * (k + 1)
+            if state[asleep]:
+                state[asleep] = 0
+                self._wake[k].release()
+
     def _start_worker(self) -> None:
         wake = threading.Semaphore(0)
         number = len(self._workers) + 1
         worker = threading.Thread(
             target=self._work, args=(number, wake), name=f"senumpy-{number}", daemon=True
         )
+        worker.start()
         self._wake.append(wake)
         self._workers.append(worker)
-        worker.start()
 
     def _work(self, number: int, wake: threading.Semaphore) -> None:
         while _serve(self._address, number, _SPINS):
