@@ -1,8 +1,9 @@
 """Memory that is used again: results of one step take the place of those of the step before.
 
 A new array of 50 MB costs as much in page faults as the kernel that fills it. So an engine keeps the blocks
-of arrays that nobody holds any more, and hands them out again by size. In store and in use together are never
-more than were once in use (or 64 MB), and all of it goes with the engine.
+of arrays that nobody holds any more, and hands them out again by size. Sizes differ, so that it takes more
+than was once in use (or 64 MB) to find a block for each array: a quarter more, never beyond. All of it goes
+with the engine.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import numpy as np
 
 _SMALL = 1 << 14  # bytes; below, NumPy's own allocator does well
 _ALWAYS_KEPT = 1 << 26  # bytes
+_SPARE = 4  # this part more is kept than was once in use
 _ALIGNMENT = 64  # a cache line, and the widest vector
 
 
@@ -50,7 +52,8 @@ class Memory:
             blocks = self._free.pop(capacity, [])
             blocks.append(block)
             self._free[capacity] = blocks  # the end of the dict: used last
-            while self._live_bytes + self._free_bytes > self._most_live_bytes:
+            most = self._most_live_bytes + self._most_live_bytes // _SPARE
+            while self._live_bytes + self._free_bytes > most:
                 oldest = next(iter(self._free))
                 if self._free[oldest]:
                     self._free[oldest].pop()
