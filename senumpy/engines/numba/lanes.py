@@ -136,6 +136,33 @@ def emit_loop(
 
 
 @intrinsic
+def stream(typingctx: Any, to: Any, to0: Any, source: Any, source0: Any) -> Any:
+    """Copy 64 bytes past the caches, to an address divisible by that; `end_stream` must follow in the end."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        lanes = lanes_of(context, builder, signature.args[0].dtype)
+        data, data0, source, source0 = args
+        data, source = (data_of(context, builder, signature.args[k], args[k]) for k in (0, 2))
+        address = builder.bitcast(builder.gep(data, [data0]), lanes.vector.as_pointer())
+        stored = builder.store(lanes.load(source, source0), address, align=PANEL_BYTES)
+        stored.set_metadata("nontemporal", builder.module.add_metadata([_I32(1)]))
+        return context.get_dummy_value()
+
+    return types.void(to, types.intp, source, types.intp), codegen
+
+
+@intrinsic
+def end_stream(typingctx: Any) -> Any:
+    """Wait until other threads see what was written past the caches."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        builder.fence("seq_cst")
+        return context.get_dummy_value()
+
+    return types.void(), codegen
+
+
+@intrinsic
 def prefetch(typingctx: Any, data: Any, index: Any) -> Any:
     """Ask for the cache line of data[index], without waiting; an index outside of the array does no harm."""
 

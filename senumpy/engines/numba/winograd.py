@@ -16,6 +16,7 @@ from __future__ import annotations
 import numpy as np
 
 from senumpy.engines.numba.compiler import compiled, kernel
+from senumpy.engines.numba.lanes import end_stream, stream
 from senumpy.engines.numba.microkernel import multiply_panel
 from senumpy.engines.numba.threads import parallel_for
 from senumpy.engines.numba.tiles import POINTS, gradient_tiles, input_tiles, output_tiles
@@ -30,6 +31,7 @@ PHASE_TILES = 96
 # place of all of them into the same few lines of a cache.
 STRIDE, GRADIENT_STRIDE = TILE_BLOCK + 1, PHASE_TILES + 1
 GRADIENT_DEPTH = 128
+_CACHED_BYTES = 1 << 23  # larger transformed kernels have left the cache before they are used
 _SLICE = 16  # kernels that are read or written together
 KERNEL_SCRATCH = (9 + POINTS) * _SLICE  # panels that the transform of kernels needs
 
@@ -53,8 +55,13 @@ def _kernels_chunk(w, depth, columns, s_depth, s_column, turned, width, u, scrat
             kernel_points(taps, 9 * k * width, 3 * width, width, done, k * width, _SLICE * width)
         for point in range(POINTS):  # long stretches: 36 places at once would be too many for the caches
             to = ((point * panels + chunk) * depth + first) * width
-            for k in range(some * width):
-                u[_index(to + k)] = done[_index(point * _SLICE * width + k)]
+            if u.nbytes > _CACHED_BYTES:
+                for k in range(some):
+                    stream(u, to + k * width, done, (point * _SLICE + k) * width)
+            else:
+                for k in range(some * width):
+                    u[_index(to + k)] = done[_index(point * _SLICE * width + k)]
+    end_stream()
 
 
 @compiled
