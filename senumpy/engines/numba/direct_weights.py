@@ -25,41 +25,37 @@ WIDTH = 256  # and columns
 def _pack_panels(source, start, lds, line, line_step, rows, columns, width, packed):
     """Copy a block into panels: `rows` rows of `width` columns after each other, filled up with zeros.
 
-    Rows come in lines of `line`, `lds` apart; lines are `line_step` apart.
+    Rows come in lines of `line`, `lds` apart; lines are `line_step` apart. They are read as they lie.
     """
-    to = 0
-    for left in range(0, columns, width):
-        lanes = min(width, columns - left)
-        for begin in range(0, rows, line):
-            at = start + begin // line * line_step + left
-            for _ in range(min(line, rows - begin)):
-                if lanes == width:
-                    copy_panel_row(packed, to, source, at)
-                else:
-                    for lane in range(lanes):
-                        packed[_index(to + lane)] = source[_index(at + lane)]
-                    for lane in range(lanes, width):
-                        packed[_index(to + lane)] = 0
-                to += width
-                at += lds
+    full = columns // width
+    for r in range(rows):
+        at = start + r // line * line_step + r % line * lds
+        to = r * width
+        for _ in range(full):
+            copy_panel_row(packed, to, source, at)
+            at += width
+            to += rows * width
+        if full * width < columns:
+            lanes = columns - full * width
+            for lane in range(lanes):
+                packed[_index(to + lane)] = source[_index(at + lane)]
+            for lane in range(lanes, width):
+                packed[_index(to + lane)] = 0
 
 
 @inlined
 def _pack_strips(source, start, lds, rows, columns, packed):
     """Copy a block into strips of `ROWS` columns; the last one may have fewer."""
-    to = _index(0)
-    for left in range(0, columns - columns % ROWS, ROWS):
-        for r in range(rows):
-            at = _index(start + r * lds + left)
+    full = columns // ROWS
+    for r in range(rows):
+        at, to = _index(start + r * lds), _index(r * ROWS)
+        for _ in range(full):
             for lane in range(ROWS):
                 packed[to + _index(lane)] = source[at + _index(lane)]
-            to += _index(ROWS)
-    left = columns - columns % ROWS
-    for r in range(rows):
-        at = _index(start + r * lds + left)
-        for lane in range(columns % ROWS):
+            at += _index(ROWS)
+            to += _index(rows * ROWS)
+        for lane in range(columns - full * ROWS):
             packed[to + _index(lane)] = source[at + _index(lane)]
-        to += _index(ROWS)
 
 
 @kernel
