@@ -192,7 +192,7 @@ def test_the_store_follows_the_sizes_in_use():
         del large
     again = [memory.empty(20 * size, np.dtype(np.uint8)) for _ in range(4)]
     assert {array.ctypes.data for array in again} == places
-    assert memory.bytes_held <= 100 * size
+    assert memory.bytes_held <= 125 * size  # a quarter more than was in use
 
 
 def test_memory_goes_with_the_model(rng):

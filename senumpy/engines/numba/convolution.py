@@ -174,7 +174,7 @@ def backward_weights(runtime: Runtime, x: Array, dy: Array, w: Array, conv: Conv
     parts = max(1, min(-(-_FEWEST_PARTS // blocks), units))
     ldr = runs * -(-columns // width) * width
     result = runtime.empty(parts * groups * m * ldr, x.dtype)
-    packed = deepest * (direct_weights.HEIGHT + ROWS + direct_weights.WIDTH + width)
+    packed = deepest * (direct_weights.HEIGHT + direct_weights.WIDTH + width)
     lines = (size - 1) * g.stride_h + 1 + ((g.kh - 1) * g.dilation_h if conv.gathered else 0)
     padded = 0 if g.is_plain else lines * (g.w + 2 * g.pad_w) * c
     patches = deepest * columns if conv.gathered else 0

@@ -2,8 +2,8 @@
 
 P is the matrix of what windows see (`direct.py`), one run of taps at a time. Each block of dw is summed over
 all rows, or over a part of them if there are few blocks; the parts are added afterwards, in their order. Both
-factors are copied, some rows at a time: the one that goes along the result's rows into strips, the other into
-panels. A 1x1 convolution with more outputs than inputs is computed transposed ("swapped").
+factors are copied, some rows at a time: the one that goes along the result's rows closer together, the other
+into panels. A 1x1 convolution with more outputs than inputs is computed transposed ("swapped").
 """
 
 from __future__ import annotations
@@ -44,18 +44,12 @@ def _pack_panels(source, start, lds, line, line_step, rows, columns, width, pack
 
 
 @inlined
-def _pack_strips(source, start, lds, rows, columns, packed):
-    """Copy a block into strips of `ROWS` columns; the last one may have fewer."""
-    full = columns // ROWS
+def _copy_rows(source, start, lds, rows, columns, packed):
+    """Copy a block, so that its rows lie close together: far apart, they compete for a few cache lines."""
     for r in range(rows):
-        at, to = _index(start + r * lds), _index(r * ROWS)
-        for _ in range(full):
-            for lane in range(ROWS):
-                packed[to + _index(lane)] = source[at + _index(lane)]
-            at += _index(ROWS)
-            to += _index(rows * ROWS)
-        for lane in range(columns - full * ROWS):
-            packed[to + _index(lane)] = source[at + _index(lane)]
+        at, to = start + r * lds, r * HEIGHT
+        for k in range(columns):
+            packed[_index(to + k)] = source[_index(at + k)]
 
 
 @kernel
@@ -83,7 +77,7 @@ def _weights_chunk(
     units = (total + DEPTH - 1) // DEPTH if plain else g.n * blocks
     deepest = DEPTH if plain else size * g.out_w
     own = scratch[thread]
-    packed_a = own[: deepest * (HEIGHT + ROWS)]
+    packed_a = own[: deepest * HEIGHT]
     packed_b = own[packed_a.size : packed_a.size + deepest * (WIDTH + width)]
     rest_of_own = own[packed_a.size + packed_b.size :]
     patches = rest_of_own[: deepest * columns if gathered else 0]
@@ -113,11 +107,11 @@ def _weights_chunk(
         if swapped:
             a, a0, lda, b, b0, ldb = x, start * g.c + group * c + top, g.c, dy, a0 - top + left, g.o
         _pack_panels(b, b0, ldb, line, line_step, rows, some_columns, width, packed_b)
-        _pack_strips(a, a0, lda, rows, some_rows, packed_a)
+        _copy_rows(a, a0, lda, rows, some_rows, packed_a)
         for panel in range((some_columns + width - 1) // width):
             for i in range(0, some_rows, ROWS):
                 multiply_panel(
-                    packed_a, i * rows, 1, ROWS, packed_b, panel * rows * width,
+                    packed_a, i, 1, HEIGHT, packed_b, panel * rows * width,
                     result, r0 + i * ldr + panel * width, ldr, min(ROWS, some_rows - i), rows, unit > begin,
                 )  # fmt: skip
 
