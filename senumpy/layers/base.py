@@ -182,7 +182,7 @@ class Layer:
         self.training = self.recording = False
 
     def end_inference(self) -> None:
-        """Undo the first of as many `begin_inference`."""
+        """Undo a `begin_inference`; the last one to be undone restores the modes."""
         self._inferences -= 1
         if self._inferences == 0:
             self.training, self.recording = self._modes

@@ -27,8 +27,8 @@ BUNDLE = 4  # blocks that are copied together
 class Walk(NamedTuple):
     """How windows walk over a source, and results over theirs.
 
-    Result pixel (u out_h + a, v out_w + b) sees, through a tap of class (a, b), the source's pixel
-    (u in_h + tap_h, v in_w + tap_w), with low_h <= tap_h <= high_h, low_w <= tap_w <= high_w.
+    Result pixel (u out_step_h + a, v out_step_w + b) sees, through a tap of class (a, b), the source's pixel
+    (u step_h + tap_h, v step_w + tap_w), with low_h <= tap_h <= high_h, low_w <= tap_w <= high_w.
     """
 
     n: int
