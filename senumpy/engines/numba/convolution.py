@@ -239,7 +239,12 @@ def _winograd(
         m = runtime.empty(POINTS * (tiles + 1) * t_out.c, x.dtype)
         scratch = runtime.scratch(cut, x.dtype)
         size = max(1, min(winograd.PHASE_TILES, tiles // 8))
-        runtime.run(winograd.in_phases, x, t, u, width, y, t_out, tiles, size, bias, e.relu, v, m, scratch)
+        # With few tiles the kernels come from memory and are used once or twice: best in one go.
+        block = t.c if tiles <= winograd.FEW_TILES else winograd.CHANNEL_BLOCK
+        runtime.run(
+            winograd.in_phases,
+            x, t, u, width, y, t_out, tiles, size, block, bias, e.relu, v, m, scratch,
+        )  # fmt: skip
 
 
 def _winograd_weights(runtime: Runtime, x: Array, dy: Array, g: Geometry, dw: Array) -> None:

@@ -13,7 +13,7 @@ from senumpy.engines.numba.convolution import Convolution
 from senumpy.engines.numba.dense import excitation, product
 from senumpy.engines.numba.geometry import Array, as_image
 from senumpy.engines.numba.norm import Norm
-from senumpy.engines.numba.runtime import NOTHING, Runtime
+from senumpy.engines.numba.runtime import NOTHING, Runtime, unlocked
 from senumpy.engines.numba.tail import SEWeights, TailCache
 from senumpy.ops.arrays import check_array, check_same_dtype, check_upstream
 from senumpy.ops.batchnorm import BatchNorm2dGradients, check_batch_arguments, check_norm_arguments
@@ -169,13 +169,15 @@ class NormOps(Engine):
             conv = convolution.plan(runtime, x, w, window, groups, out)
             result = np.broadcast_to(w[:1, :1, :1, :1], shape_of(conv))
             check_norm_arguments(result, eps, gamma=gamma, beta=beta, mean=mean, var=var)
-            se = _check_tail(result, w1, b1, w2, b2, shortcut, squeeze, gate)
+            se: Any = _check_tail(result, w1, b1, w2, b2, shortcut, squeeze, gate)
             can_fold = (
                 conv.way == "direct" and conv.g.is_plain and groups == 1 and squeeze == "avg"
                 and x.dtype in NOTHING and np.all(var + eps > 0)
             )  # fmt: skip
             if not can_fold:
                 return conv, None, beta, se
+            if se is not None:
+                se = tuple(None if a is None else unlocked(np.ascontiguousarray(a)) for a in se)
             return conv, *fold(runtime, w, gamma, beta, mean, var, eps), se
 
         key = ("end", *kind(x), *kind(shortcut), eps, squeeze, gate, repr(settings))

@@ -99,10 +99,11 @@ class Runtime:
         if frozen is None or not self.is_frozen(*owners):
             return make()
         full_key = (*key, *map(id, owners))
-        if full_key not in frozen:
+        found = frozen.get(full_key)
+        if found is None:
             # The owners are kept, so that their ids stay theirs.
-            frozen[full_key] = (make(), owners)
-        return frozen[full_key][0]
+            found = frozen[full_key] = (make(), owners)
+        return found[0]
 
 
 def flat(array: Array) -> Array:
@@ -110,8 +111,12 @@ def flat(array: Array) -> Array:
 
     Numba would compile everything again for read-only arrays. Kernels don't write what comes in.
     """
-    line = np.ascontiguousarray(array).reshape(-1)
-    return line if line.flags.writeable else np.asarray(_Unlocked(line))
+    return unlocked(np.ascontiguousarray(array).reshape(-1))
+
+
+def unlocked(array: Array) -> Array:
+    """Return a C-ordered array without the mark that it is read-only."""
+    return array if array.flags.writeable else np.asarray(_Unlocked(array))
 
 
 class _Unlocked:

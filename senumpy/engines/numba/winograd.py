@@ -27,6 +27,7 @@ CHANNEL_BLOCK = 128  # input channels that a product runs over at a time
 GRADIENT_BLOCK = 64
 TILE_BLOCK = 48  # tiles that a fused block works on; a multiple of the six rows of a product's tile
 PHASE_TILES = 96
+FEW_TILES = 16
 # One tile more from one of the 36 matrices to the next: distances that are powers of two would put the same
 # place of all of them into the same few lines of a cache.
 STRIDE, GRADIENT_STRIDE = TILE_BLOCK + 1, PHASE_TILES + 1
@@ -72,10 +73,10 @@ def transform_kernels(pool, w, depth, columns, s_depth, s_column, turned, width,
 
 
 @kernel
-def _products(v, stride, depth, u, u_at, m, m_at, first, count, columns, width):
+def _products(v, stride, block, depth, u, u_at, m, m_at, first, count, columns, width):
     """m = v u for one of the 36 points and `count` tiles from `first` on; v begins with the point."""
-    for channel in range(0, depth, CHANNEL_BLOCK):
-        some = min(CHANNEL_BLOCK, depth - channel)
+    for channel in range(0, depth, block):
+        some = min(block, depth - channel)
         at = channel * stride + first * some
         for panel in range(columns // width):
             multiply_panel(
@@ -96,7 +97,7 @@ def _fused_chunk(x, t, u, width, y, t_out, tiles, bias, relu, scratch, chunk, th
     input_tiles(x, t, first, count, v, 0, STRIDE, CHANNEL_BLOCK, width, cut)
     for point in range(POINTS):
         _products(
-            v[point * STRIDE * t.c :], STRIDE, t.c, u, point * t.c * t_out.c,
+            v[point * STRIDE * t.c :], STRIDE, CHANNEL_BLOCK, t.c, u, point * t.c * t_out.c,
             m, point * STRIDE * t_out.c, 0, count, t_out.c, width,
         )  # fmt: skip
     output_tiles(m, 0, STRIDE, t_out, first, count, bias, relu, y, width, cut)
@@ -130,22 +131,22 @@ def _output_chunk(m, t, tiles, size, y, bias, relu, width, scratch, chunk, threa
 
 
 @kernel
-def _phase_products_chunk(v, tiles, depth, u, m, columns, width, chunk, thread):
+def _phase_products_chunk(v, tiles, block, depth, u, m, columns, width, chunk, thread):
     """Multiply at one point."""
     point, stride = chunk, tiles + 1
     for first in range(0, tiles, PHASE_TILES):
         _products(
-            v[point * stride * depth :], stride, depth, u, point * depth * columns,
+            v[point * stride * depth :], stride, block, depth, u, point * depth * columns,
             m, point * stride * columns, first, min(PHASE_TILES, tiles - first), columns, width,
         )  # fmt: skip
 
 
 @compiled
-def in_phases(pool, x, t, u, width, y, t_out, tiles, size, bias, relu, v, m, scratch):
-    """Convolve phase by phase; `size` tiles are transformed at a time."""
+def in_phases(pool, x, t, u, width, y, t_out, tiles, size, block, bias, relu, v, m, scratch):
+    """Convolve phase by phase; `size` tiles are transformed at a time, products sum `block` channels."""
     pieces = (tiles + size - 1) // size
-    parallel_for(pool, pieces, _input_chunk, (x, t, tiles, size, CHANNEL_BLOCK, width, v, scratch))
-    parallel_for(pool, POINTS, _phase_products_chunk, (v, tiles, t.c, u, m, t_out.c, width))
+    parallel_for(pool, pieces, _input_chunk, (x, t, tiles, size, block, width, v, scratch))
+    parallel_for(pool, POINTS, _phase_products_chunk, (v, tiles, block, t.c, u, m, t_out.c, width))
     parallel_for(pool, pieces, _output_chunk, (m, t_out, tiles, size, y, bias, relu, width, scratch))
 
 
