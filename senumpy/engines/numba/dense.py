@@ -55,14 +55,13 @@ class Excitation(NamedTuple):
 def excitation(
     runtime: Runtime, z: Array, w1: Array, b1: Array | None, w2: Array, b2: Array | None, gate: str
 ) -> Excitation:
-    """Compute the gates for z (N, C)."""
-    n, c = z.shape
-    h = w1.shape[0]
+    """Compute the gates (N, C) for z (N, C), or for what w1 (h, I) takes instead, (N, I)."""
+    n, (h, inputs), c = len(z), w1.shape, len(w2)
     nothing = NOTHING[z.dtype]
     hidden, s = np.empty((n, h), z.dtype), np.empty((n, c), z.dtype)
     runtime.run(
-        excite.excite, flat(z), n, c, flat(w1), nothing if b1 is None else flat(b1), h, flat(w2),
-        nothing if b2 is None else flat(b2), excite.GATES[gate], hidden.reshape(-1), s.reshape(-1),
+        excite.excite, flat(z), n, inputs, flat(w1), nothing if b1 is None else flat(b1), h, flat(w2),
+        nothing if b2 is None else flat(b2), c, excite.GATES[gate], hidden.reshape(-1), s.reshape(-1),
     )  # fmt: skip
     return Excitation(z, w1, b1, w2, b2, gate, hidden, s)
 

@@ -54,9 +54,9 @@ def _gate_chunk(hidden, images, h, w, b, c, gate, result, chunk, thread):
 
 
 @compiled
-def excite(pool, z, images, c, w1, b1, h, w2, b2, gate, hidden, s):
-    """Compute hidden (images, h) and s (images, C) from z (images, C)."""
-    parallel_for(pool, (h + _BLOCK - 1) // _BLOCK, _hidden_chunk, (z, images, c, w1, b1, h, hidden))
+def excite(pool, z, images, inputs, w1, b1, h, w2, b2, c, gate, hidden, s):
+    """Compute hidden (images, h) and s (images, C) from z (images, inputs)."""
+    parallel_for(pool, (h + _BLOCK - 1) // _BLOCK, _hidden_chunk, (z, images, inputs, w1, b1, h, hidden))
     parallel_for(pool, (c + _BLOCK - 1) // _BLOCK, _gate_chunk, (hidden, images, h, w2, b2, c, gate, s))
 
 

@@ -10,7 +10,7 @@ from senumpy.engines.base import Engine
 from senumpy.engines.numba import convolution, elementwise, norm, tail
 from senumpy.engines.numba.conv_ops import fold, kind, shape_of
 from senumpy.engines.numba.convolution import Convolution
-from senumpy.engines.numba.dense import excitation, product
+from senumpy.engines.numba.dense import excitation
 from senumpy.engines.numba.geometry import Array, as_image
 from senumpy.engines.numba.norm import Norm
 from senumpy.engines.numba.runtime import NOTHING, Runtime, unlocked
@@ -159,26 +159,25 @@ class NormOps(Engine):
 
         A 1x1 convolution and batch norm are affine, so the mean of their result is what they make of the mean
         of x: SE's gate is known before the convolution runs, and joins the bias and the shortcut in what is
-        done to each block of the result while it is in the cache.
+        done to each block of the result while it is in the cache. Both are part of SE's first layer then.
         """
         settings = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
         runtime = self.runtime
 
-        def make() -> tuple[Convolution, Array | None, Array, SEWeights | None]:
+        def make() -> tuple[Convolution, Array | None, Array, Any]:
             window, out = check_conv_arguments(x, w, None, stride, padding, dilation, groups)
             conv = convolution.plan(runtime, x, w, window, groups, out)
             result = np.broadcast_to(w[:1, :1, :1, :1], shape_of(conv))
             check_norm_arguments(result, eps, gamma=gamma, beta=beta, mean=mean, var=var)
-            se: Any = _check_tail(result, w1, b1, w2, b2, shortcut, squeeze, gate)
+            se = _check_tail(result, w1, b1, w2, b2, shortcut, squeeze, gate)
             can_fold = (
                 conv.way == "direct" and conv.g.is_plain and groups == 1 and squeeze == "avg"
                 and x.dtype in NOTHING and np.all(var + eps > 0)
             )  # fmt: skip
             if not can_fold:
                 return conv, None, beta, se
-            if se is not None:
-                se = tuple(None if a is None else unlocked(np.ascontiguousarray(a)) for a in se)
-            return conv, *fold(runtime, w, gamma, beta, mean, var, eps), se
+            kernels, bias = fold(runtime, w, gamma, beta, mean, var, eps)
+            return conv, kernels, bias, None if se is None else _excitation_of_means(kernels, bias, *se)
 
         key = ("end", *kind(x), *kind(shortcut), eps, squeeze, gate, repr(settings))
         owners = tuple(a for a in (w, gamma, beta, mean, var, w1, b1, w2, b2) if a is not None)
@@ -188,16 +187,25 @@ class NormOps(Engine):
                 self, x, w, gamma, beta, mean, var, w1, b1, w2, b2, shortcut,
                 eps=eps, squeeze=squeeze, gate=gate, **settings,
             )  # fmt: skip
-        g, nothing, rows, gates = conv.g, NOTHING[x.dtype], runtime.rows(x), NOTHING[x.dtype]
+        g, rows, gates = conv.g, runtime.rows(x), NOTHING[x.dtype]
         if se is not None:
-            means = tail.image_means(runtime, rows, g.n, g.h * g.w, g.c).reshape(-1)
-            alone = convolution.Epilogue(bias, nothing, nothing, False)
-            z = convolution.forward(runtime, means, kernels, product(g.n, g.c, g.o), alone)
+            means = tail.image_means(runtime, rows, g.n, g.h * g.w, g.c)
             w1, b1, w2, b2 = se
-            gates = excitation(runtime, z.reshape(g.n, g.o), w1, b1, w2, b2, gate).s.reshape(-1)
+            gates = excitation(runtime, means, w1, b1, w2, b2, gate).s.reshape(-1)
         epilogue = convolution.Epilogue(bias, gates, runtime.rows(shortcut), True)
         y = convolution.forward(runtime, rows, kernels, conv, epilogue)
         return as_image(y, g.n, g.o, g.out_h, g.out_w)
+
+
+def _excitation_of_means(
+    kernels: Array, bias: Array, w1: Array, b1: Array | None, w2: Array, b2: Array | None
+) -> SEWeights:
+    """Return SE's weights for the mean m of a 1x1 convolution's input: W1 (K m + b) + b1 = (W1 K) m + ..."""
+    wide = w1.astype(np.float64)
+    offset = wide @ bias + (0 if b1 is None else b1)
+    matrix = (wide @ kernels.reshape(len(kernels), -1)).astype(w1.dtype)
+    last_bias = None if b2 is None else unlocked(np.ascontiguousarray(b2))
+    return matrix, offset.astype(w1.dtype), unlocked(np.ascontiguousarray(w2)), last_bias
 
 
 def _check_tail(
