@@ -301,6 +301,14 @@ def draw_dropout(d: Draw) -> Drawn:
     return (d.normal(*d.shape()),), {"p": d.one_of(0.0, 0.2, 0.5, 0.9), "rng": d.whole(0, 99)}
 
 
+def draw_shake(d: Draw) -> Drawn:
+    a = d.image()
+    options = {"alpha": tuple(d.one_of(0.0, 0.25, 0.7, 1.0) for _ in a)}
+    if d.one_of(True, False):
+        options["beta"] = tuple(d.one_of(0.1, 0.5) for _ in a)
+    return (a, d.normal(*a.shape)), options
+
+
 def draw_softmax_cross_entropy(d: Draw) -> Drawn:
     n, k = d.whole(1, 4), d.whole(1, 5)
     options = {"label_smoothing": d.one_of(0.0, 0.1, 1.0)}
@@ -352,6 +360,7 @@ OPS: dict[str, Callable[[Draw], Drawn]] = {
     "concat": draw_concat,
     "channel_shuffle": draw_channel_shuffle,
     "dropout": draw_dropout,
+    "shake": draw_shake,
     "softmax_cross_entropy": draw_softmax_cross_entropy,
     "conv_bn_relu": draw_conv_bn_relu,
     "conv_bn_relu_inference": draw_conv_bn_relu_inference,

@@ -8,7 +8,7 @@ from typing import Any
 
 from senumpy.analysis.counting import Count, CountingEngine, shape_array
 from senumpy.errors import InputError
-from senumpy.models import ResNet, create_model, image_size
+from senumpy.models import Network, create_model, image_size
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class LayerCost:
     @property
     def in_se(self) -> bool:
         """Whether the layer is part of an SE block."""
-        return self.kind.startswith("SE")
+        return "se" in self.name.split(".")
 
 
 @dataclass(frozen=True)
@@ -88,6 +88,7 @@ def complexity(
     size: int | tuple[int, int] | None = None,
     num_classes: int | None = None,
     in_channels: int = 3,
+    **settings: Any,
 ) -> Complexity:
     """Count a registered network's parameters and multiply-adds for one image.
 
@@ -97,7 +98,7 @@ def complexity(
         One of `senumpy.models.model_names()`.
     size : int or pair, optional
         Height and width of the image; the size that the network was published for where not given.
-    num_classes, in_channels
+    num_classes, in_channels, settings
         As in `create_model`.
 
     Raises
@@ -106,7 +107,7 @@ def complexity(
         Unknown model, or an image smaller than 8x8.
     """
     engine = CountingEngine()
-    model = create_model(name, num_classes=num_classes, in_channels=in_channels, engine=engine)
+    model = create_model(name, num_classes=num_classes, in_channels=in_channels, engine=engine, **settings)
     chosen = image_size(name) if size is None else size
     height, width = chosen if isinstance(chosen, tuple) else (chosen, chosen)
     if min(height, width) < 8:
@@ -122,7 +123,7 @@ def complexity(
     )
 
 
-def _rows(counts: list[Count], model: ResNet) -> Iterator[LayerCost]:
+def _rows(counts: list[Count], model: Network) -> Iterator[LayerCost]:
     owners = {id(parameter.value): name.rpartition(".")[0] for name, parameter in model.named_parameters()}
     name = ""
     for count in counts:

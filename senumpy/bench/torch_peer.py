@@ -88,7 +88,7 @@ class TorchResNet(nn.Module):
         for k, (width, blocks) in enumerate(zip(config.widths, config.blocks, strict=True), start=1):
             units = []
             for b in range(blocks):
-                se = config.se if config.se and k + 1 in config.se.stages else None
+                se = config.se if config.se and config.se.in_stage(k + 1) else None
                 units.append(TorchUnit(channels, width, 2 if k > 1 and b == 0 else 1, config, se))
                 channels = width * (4 if config.unit == "bottleneck" else 1)
             setattr(self, f"layer{k}", nn.Sequential(*units))

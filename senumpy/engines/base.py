@@ -62,6 +62,8 @@ class Engine:
     squeeze_excite_backward_paths = staticmethod(ops.squeeze_excite_backward_paths)
     residual_add_forward = staticmethod(ops.residual_add_forward)
     residual_add_backward = staticmethod(ops.residual_add_backward)
+    shake_forward = staticmethod(ops.shake_forward)
+    shake_backward = staticmethod(ops.shake_backward)
     pad_shortcut_forward = staticmethod(ops.pad_shortcut_forward)
     pad_shortcut_backward = staticmethod(ops.pad_shortcut_backward)
     concat_forward = staticmethod(ops.concat_forward)
@@ -144,6 +146,13 @@ class Engine:
     def zeros(shape: Iterable[int], dtype: Any) -> Array:
         """Return zeros."""
         return np.zeros(tuple(shape), dtype)
+
+    def shifted(self, x: Array, by: int) -> Array:
+        """Return the images moved `by` pixels down and right (up and left if negative), zeros at the edge."""
+        y = self.zeros(x.shape, x.dtype)
+        to, start = (slice(by, None), slice(None, -by)) if by > 0 else (slice(None, by), slice(-by, None))
+        y[:, :, to, to] = x[:, :, start, start]
+        return y
 
     def add_gradients(self, total: Array, part: Array) -> Array:
         """Return total + part, of the same shape; `total` is given up, its memory may be used for the sum."""

@@ -14,26 +14,45 @@ from senumpy.layers.basic import (
     PadShortcut,
     ReLU,
 )
-from senumpy.layers.residual import ConvBN, ConvBNReLU, Residual, Sequential
-from senumpy.layers.squeeze_excite import SEConfig, SqueezeExcite
+from senumpy.layers.inception import InceptionResidual
+from senumpy.layers.preactivation import PreActivation
+from senumpy.layers.residual import ConvBN, ConvBNReLU, Residual, ResidualUnit, Sequential
+from senumpy.layers.shake import ShakeShake, ShiftedShortcut, shake_branch
+from senumpy.layers.shuffle import ShuffleUnit
+from senumpy.layers.squeeze_excite import PixelExcite, SEConfig, SqueezeExcite, se_layer
+from senumpy.layers.structure import Branches, ChannelShuffle, Dropout, Flatten, ReLU6
 
 __all__ = [
     "AvgPool2d",
     "BatchNorm2d",
+    "Branches",
     "Buffer",
+    "ChannelShuffle",
     "Conv2d",
     "ConvBN",
     "ConvBNReLU",
+    "Dropout",
+    "Flatten",
     "GlobalAvgPool",
     "GlobalMaxPool",
+    "InceptionResidual",
     "Layer",
     "Linear",
     "MaxPool2d",
     "PadShortcut",
     "Parameter",
+    "PixelExcite",
+    "PreActivation",
     "ReLU",
+    "ReLU6",
     "Residual",
+    "ResidualUnit",
     "SEConfig",
     "Sequential",
+    "ShakeShake",
+    "ShiftedShortcut",
+    "ShuffleUnit",
     "SqueezeExcite",
+    "se_layer",
+    "shake_branch",
 ]

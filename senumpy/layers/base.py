@@ -82,7 +82,12 @@ class Layer:
         Whether `backward` adds to gradients instead of replacing them.
     releasing : bool
         Whether `backward` gives up what `forward` kept, and so can't be called twice.
+    draws : bool
+        Whether training draws random numbers, from `rng`: dropout, Shake-Shake.
     """
+
+    draws = False
+    rng: np.random.Generator
 
     def __init__(self, engine_: str | Engine = "numpy"):
         self.engine = engine(engine_)
@@ -152,6 +157,15 @@ class Layer:
         """Make each `backward` give up what its `forward` kept: training needs less memory."""
         for _, layer in self.named_layers():
             layer.releasing = mode
+
+    def seed_draws(self, *numbers: int) -> None:
+        """Make all that is drawn next a function of these numbers and of the layer's place.
+
+        A training step that is repeated with the same numbers, after a restart say, draws the same.
+        """
+        for place, (_, layer) in enumerate(self.named_layers()):
+            if layer.draws:
+                layer.rng = np.random.default_rng([*numbers, place])
 
     @contextmanager
     def inference(self) -> Iterator[None]:

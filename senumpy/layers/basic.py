@@ -66,9 +66,9 @@ class Conv2d(Layer):
         self._keep(cache)
         return y
 
-    def backward(self, dy: Array) -> Array:
-        """Set the gradients of weight and bias; return dx."""
-        gradients: Any = self.engine.conv2d_backward(dy, self._kept())
+    def backward(self, dy: Array, *, need_dx: bool = True) -> Any:
+        """Set the gradients of weight and bias; return dx, or None if it is not needed."""
+        gradients: Any = self.engine.conv2d_backward(dy, self._kept(), need_dx=need_dx)
         self._receive(self.weight, gradients.dw)
         self._receive(self.bias, gradients.db)
         return gradients.dx

@@ -7,17 +7,18 @@ from typing import Any
 
 from senumpy.layers.base import Layer
 from senumpy.layers.basic import BatchNorm2d, Conv2d
-from senumpy.layers.squeeze_excite import SqueezeExcite
+from senumpy.layers.squeeze_excite import PixelExcite, SqueezeExcite
 from senumpy.ops.arrays import Array
 
 
 class Sequential(Layer):
-    """Layers one after the other, named "0", "1", ..."""
+    """Layers one after the other, named "0", "1", ..., or by keyword."""
 
-    def __init__(self, *layers: Layer):
-        super().__init__(layers[0].engine if layers else "numpy")
-        for k, layer in enumerate(layers):
-            setattr(self, str(k), layer)
+    def __init__(self, *layers: Layer, **named: Layer):
+        names = {**{str(k): layer for k, layer in enumerate(layers)}, **named}
+        super().__init__(next(iter(names.values())).engine if names else "numpy")
+        for name, layer in names.items():
+            setattr(self, name, layer)
 
     def __iter__(self) -> Iterator[Layer]:
         return (layer for _, layer in self._public(Layer))
@@ -85,8 +86,29 @@ class ConvBN(Sequential):
         self._keep(None)
         return self.engine.conv_bn_inference(x, conv.weight.value, *bn.values(), eps=bn.eps, **conv.settings)
 
+    def backward(self, dy: Array, *, need_dx: bool = True) -> Any:
+        """Set the gradients of all parameters; return dx, or None if it is not needed."""
+        return self._conv.backward(self._bn.backward(dy), need_dx=need_dx)
 
-class Residual(Layer):
+
+class ResidualUnit(Layer):
+    """Base of residual units: a branch, a shortcut, and SE at one of five places (paper fig. 5).
+
+    Units call `_se_at(place, x)` at each place that they have, and `_se_back(place, dy)` on the way back; all
+    but one of these calls do nothing. A unit's inner layers are public attributes, so that they have names
+    and modes.
+    """
+
+    se: SqueezeExcite | PixelExcite | None
+
+    def _se_at(self, place: str, x: Array) -> Array:
+        return self.se.forward(x) if self.se and self.se.config.placement == place else x
+
+    def _se_back(self, place: str, dy: Array) -> Array:
+        return self.se.backward(dy) if self.se and self.se.config.placement == place else dy
+
+
+class Residual(ResidualUnit):
     """A residual unit: relu(SE(BN(conv_k(... relu(BN(conv_1(x)))))) + shortcut(x)).
 
     Basic units have two convolutions, bottlenecks three. Parameters are named as in torchvision and timm:
@@ -95,15 +117,19 @@ class Residual(Layer):
     Parameters
     ----------
     convs : sequence of Conv2d
-        The branch; batch norm and ReLU follow each, but SE, the sum and only then ReLU the last.
-    se : SqueezeExcite, optional
-        On the branch's end, before the sum (paper fig. 3).
+        The branch; batch norm and ReLU follow each, but the sum and only then ReLU the last.
+    se : SqueezeExcite or PixelExcite, optional
+        At the branch's end, before the sum (paper fig. 3), or where its configuration says.
     shortcut : Layer, optional
         Identity where None.
     """
 
     def __init__(
-        self, convs: Sequence[Conv2d], *, se: SqueezeExcite | None = None, shortcut: Layer | None = None
+        self,
+        convs: Sequence[Conv2d],
+        *,
+        se: SqueezeExcite | PixelExcite | None = None,
+        shortcut: Layer | None = None,
     ):
         engine = convs[0].engine
         super().__init__(engine)
@@ -119,38 +145,71 @@ class Residual(Layer):
         self.se = se
         self.downsample = shortcut
 
+    @property
+    def _tail_se(self) -> SqueezeExcite | None:
+        """SE where it is part of the fused tail: the paper's own."""
+        se = self.se
+        return se if isinstance(se, SqueezeExcite) and se.config.placement == "standard" else None
+
     def forward(self, x: Array) -> Array:
         """Return the unit's result for `x` (N, C, H, W)."""
-        c = x
+        c = self._se_at("pre", x)
         for step in self._steps:
             c = step.forward(c)
-        shortcut = self.downsample.forward(x) if self.downsample else x
-        if not (self.training or self.recording):
-            return self._end_inference(c, shortcut)
-        return self._tail_forward(self._last_conv.forward(c), shortcut)
+        c = self._se_at("3x3", c)
+        shortcut = self._se_at("identity", self.downsample.forward(x) if self.downsample else x)
+        return self._se_at("post", self._end(c, shortcut))
 
     def backward(self, dy: Array) -> Array:
         """Set the gradients of all parameters; return dx, the sum over branch and shortcut."""
-        dx, dshortcut = self._tail_backward(dy)
-        dx = self._last_conv.backward(dx)
+        dx, dshortcut = self._end_backward(self._se_back("post", dy))
+        dx = self._se_back("3x3", dx)
         for step in reversed(self._steps):
             dx = step.backward(dx)
+        dx = self._se_back("pre", dx)
+        dshortcut = self._se_back("identity", dshortcut)
         if self.downsample:
             dshortcut = self.downsample.backward(dshortcut)
         return self.engine.add_gradients(dx, dshortcut)
 
+    def _end(self, x: Array, shortcut: Array) -> Array:
+        """Return relu(SE(BN(conv(x))) + shortcut) for the last convolution."""
+        if isinstance(self.se, PixelExcite) and self.se.config.placement == "standard":
+            v = self.se.forward(self._last_bn.forward(self._last_conv.forward(x)))
+            total, add_cache = self.engine.residual_add_forward(v, shortcut)
+            y, relu_cache = self.engine.relu_forward(total)
+            self._keep((add_cache, relu_cache))
+            return y
+        if not (self.training or self.recording):
+            return self._end_inference(x, shortcut)
+        return self._tail_forward(self._last_conv.forward(x), shortcut)
+
+    def _end_backward(self, dy: Array) -> tuple[Array, Array]:
+        if isinstance(self.se, PixelExcite) and self.se.config.placement == "standard":
+            add_cache, relu_cache = self._kept()
+            dtotal = self.engine.relu_backward(dy, relu_cache).dx
+            dv, dshortcut = self.engine.residual_add_backward(dtotal, add_cache)
+            dc = self._last_bn.backward(self.se.backward(dv))
+        else:
+            dc, dshortcut = self._tail_backward(dy)
+        return self._last_conv.backward(dc), dshortcut
+
+    def _se_arguments(self) -> tuple[Any, dict[str, Any]]:
+        """Return SE's weights (four None without SE in the tail) and the settings of the tail."""
+        se = self._tail_se
+        weights = se.weights() if se else (None, None, None, None)
+        return weights, {"eps": self._last_bn.eps, **(se.settings() if se else {})}
+
     def _end_inference(self, x: Array, shortcut: Array) -> Array:
         conv, bn = self._last_conv, self._last_bn
-        se: Any = self.se.weights() if self.se else (None, None, None, None)
-        settings: dict[str, Any] = {"eps": bn.eps, **(self.se.settings() if self.se else {})}
+        weights, settings = self._se_arguments()
         self._keep(None)
         end: Any = self.engine.residual_end_inference
-        return end(x, conv.weight.value, *bn.values(), *se, shortcut, **settings, **conv.settings)
+        return end(x, conv.weight.value, *bn.values(), *weights, shortcut, **settings, **conv.settings)
 
     def _tail_forward(self, c: Array, shortcut: Array) -> Array:
         bn = self._last_bn
-        w1, b1, w2, b2 = self.se.weights() if self.se else (None, None, None, None)
-        settings: dict[str, Any] = {"eps": bn.eps, **(self.se.settings() if self.se else {})}
+        (w1, b1, w2, b2), settings = self._se_arguments()
         gamma, beta = bn.weight.value, bn.bias.value
         if bn.training:
             y, cache = self.engine.residual_tail_forward(c, gamma, beta, w1, b1, w2, b2, shortcut, **settings)
@@ -169,6 +228,6 @@ class Residual(Layer):
         gradients: Any = getattr(self.engine, name)(dy, cache)
         self._last_bn._receive(self._last_bn.weight, gradients.dgamma)
         self._last_bn._receive(self._last_bn.bias, gradients.dbeta)
-        if self.se:
-            self.se.receive(gradients.dw1, gradients.db1, gradients.dw2, gradients.db2)
+        if self._tail_se:
+            self._tail_se.receive(gradients.dw1, gradients.db1, gradients.dw2, gradients.db2)
         return gradients.dc, gradients.dshortcut

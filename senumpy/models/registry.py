@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,38 +10,84 @@ import numpy as np
 from senumpy.engines import Engine
 from senumpy.errors import InputError, unknown_name
 from senumpy.layers import SEConfig
+from senumpy.models.bn_inception import BNInception, BNInceptionConfig
+from senumpy.models.inception_resnet import InceptionResNet, InceptionResNetConfig
+from senumpy.models.mobilenet import MobileNet, MobileNetConfig
+from senumpy.models.network import Network
 from senumpy.models.resnet import ResNet, ResNetConfig
+from senumpy.models.shake import ShakeConfig, ShakeNet
+from senumpy.models.shufflenet import ShuffleNet, ShuffleNetConfig
+from senumpy.models.vgg import VGG, VGGConfig
 
 
 class _Entry(NamedTuple):
-    config: ResNetConfig
+    build: Any  # the network's class
+    config: Any
     num_classes: int
     image_size: int
 
 
-def _cifar(depth: int) -> _Entry:
-    n = (depth - 2) // 6  # units in each of three stages with two convolutions each, plus stem and classifier
-    return _Entry(ResNetConfig("basic", (n, n, n), (16, 32, 64), stem="cifar"), num_classes=10, image_size=32)
+def _cifar(config: Any, build: Any = ResNet) -> _Entry:
+    return _Entry(build, config, num_classes=10, image_size=32)
 
 
-def _imagenet(unit: str, blocks: tuple[int, ...]) -> _Entry:
-    return _Entry(ResNetConfig(unit, blocks), num_classes=1000, image_size=224)
+def _imagenet(config: Any, build: Any = ResNet, image_size: int = 224) -> _Entry:
+    return _Entry(build, config, num_classes=1000, image_size=image_size)
 
 
+def _cifar_resnet(depth: int, *, activation: str = "post") -> _Entry:
+    # A stem and a classifier, and three stages of units with two or three convolutions each.
+    unit, convs = ("bottleneck", 3) if activation == "pre" and depth > 110 else ("basic", 2)
+    n = (depth - 2) // (3 * convs)
+    widths = (16, 32, 64)
+    return _cifar(ResNetConfig(unit, (n, n, n), widths, stem="cifar", activation=activation))
+
+
+def _resnext(*blocks: int) -> _Entry:
+    return _imagenet(ResNetConfig("bottleneck", blocks, groups=32, group_width=4, stride_in="3x3"))
+
+
+_DEPTHS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 _PLAIN = {
-    **{f"resnet{depth}_cifar": _cifar(depth) for depth in (8, 20, 32, 44, 56, 110)},
-    "resnet18": _imagenet("basic", (2, 2, 2, 2)),
-    "resnet34": _imagenet("basic", (3, 4, 6, 3)),
-    "resnet50": _imagenet("bottleneck", (3, 4, 6, 3)),
-    "resnet101": _imagenet("bottleneck", (3, 4, 23, 3)),
-    "resnet152": _imagenet("bottleneck", (3, 8, 36, 3)),
+    **{f"resnet{depth}_cifar": _cifar_resnet(depth) for depth in (8, 20, 32, 44, 56, 110)},
+    **{f"preact_resnet{depth}_cifar": _cifar_resnet(depth, activation="pre") for depth in (110, 164)},
+    "wrn16_8_cifar": _cifar(
+        ResNetConfig("basic", (2, 2, 2), (128, 256, 512), stem="cifar", stem_width=16, activation="pre")
+    ),
+    "shake_shake26_2x96d_cifar": _cifar(ShakeConfig("basic", (4, 4, 4), (96, 192, 384)), ShakeNet),
+    "shake_even29_2x4x64d_cifar": _cifar(
+        ShakeConfig("bottleneck", (3, 3, 3), (256, 512, 1024), groups=4, backward_mode="even"), ShakeNet
+    ),
+    "resnet18": _imagenet(ResNetConfig("basic", (2, 2, 2, 2))),
+    "resnet34": _imagenet(ResNetConfig("basic", (3, 4, 6, 3))),
+    **{f"resnet{depth}": _imagenet(ResNetConfig("bottleneck", _DEPTHS[depth])) for depth in _DEPTHS},
+    **{f"resnext{depth}_32x4d": _resnext(*_DEPTHS[depth]) for depth in (50, 101)},
+    "vgg16_bn": _imagenet(VGGConfig(), VGG),
+    "mobilenet": _imagenet(MobileNetConfig(), MobileNet),
+    "shufflenet": _imagenet(ShuffleNetConfig(), ShuffleNet),
+    "bn_inception": _imagenet(BNInceptionConfig(), BNInception),
+    "inception_resnet_v2": _imagenet(InceptionResNetConfig(), InceptionResNet, image_size=299),
 }
+_SENET154 = ResNetConfig(
+    "bottleneck",
+    _DEPTHS[152],
+    stem="deep",
+    stem_width=128,
+    groups=64,
+    group_width=4,
+    first_1x1=2,
+    stride_in="3x3",
+    shortcut="projection3x3",
+    dropout=0.2,
+    se=SEConfig(),
+)
 _REGISTRY = {
     **_PLAIN,
     **{
         f"se_{name}": entry._replace(config=replace(entry.config, se=SEConfig()))
         for name, entry in _PLAIN.items()
     },
+    "senet154": _imagenet(_SENET154),
 }
 
 
@@ -55,7 +101,7 @@ def image_size(name: str) -> int:
     return _entry(name).image_size
 
 
-def model_config(name: str) -> ResNetConfig:
+def model_config(name: str) -> Any:
     """Return what makes the network of this name."""
     return _entry(name).config
 
@@ -66,13 +112,12 @@ def create_model(
     num_classes: int | None = None,
     in_channels: int = 3,
     se: SEConfig | None = None,
-    stride_in: str | None = None,
-    pool: str | None = None,
-    shortcut: str | None = None,
+    config: Any = None,
     engine: str | Engine = "numpy",
     seed: int | None = 0,
     dtype: Any = "float32",
-) -> ResNet:
+    **settings: Any,
+) -> Network:
     """Build a network with freshly drawn weights (He initialisation).
 
     Parameters
@@ -84,14 +129,17 @@ def create_model(
     in_channels : int
         3 for RGB, 1 for grey.
     se : SEConfig, optional
-        How SE is done; only for names that begin with `se_`.
-    stride_in, pool, shortcut : str, optional
-        See `ResNetConfig`; the paper's choice where not given.
+        How SE is done; only for names that begin with `se`.
+    config
+        The whole configuration, as of another network of this name: `model.config`.
     engine : str or Engine
         Who computes.
     seed : int or None
         Of the weights; the same seed gives the same weights in both dtypes. None draws fresh ones.
     dtype : "float32" or "float64"
+    settings
+        What the family's configuration has besides, where it shall differ from the paper's choice:
+        `stride_in`, `pool`, `shortcut`, ... of `ResNetConfig`, `image_size` of `VGGConfig`.
 
     Raises
     ------
@@ -107,17 +155,25 @@ def create_model(
     for field, value in (("num_classes", classes), ("in_channels", in_channels)):
         if value < 1:
             raise InputError(f"{field}: got {value}, wanted at least 1")
-    given: dict[str, Any] = {"se": se, "stride_in": stride_in, "pool": pool, "shortcut": shortcut}
-    config = replace(entry.config, **{k: v for k, v in given.items() if v is not None})
-    return ResNet(
+    entry = entry._replace(config=config or entry.config)
+    known = {field.name for field in fields(entry.config)} - {"se"}
+    for field in settings:
+        if field not in known:
+            raise InputError(
+                f"{field}: {name} has no such setting; it has {', '.join(sorted(known)) or 'none'}"
+            )
+    given = {**settings, "se": se}
+    chosen = replace(entry.config, **{k: v for k, v in given.items() if v is not None})
+    network: Network = entry.build(
         name,
-        config,
+        chosen,
         num_classes=classes,
         in_channels=in_channels,
-        engine_=engine,
+        engine=engine,
         rng=np.random.default_rng(seed),
         dtype=dtype,
     )
+    return network
 
 
 def _entry(name: str) -> _Entry:

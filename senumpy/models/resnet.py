@@ -1,8 +1,10 @@
-"""ResNet and SE-ResNet (He et al. 2016, arXiv 1512.03385, sec. 3.3 and 4.2; SENet paper, Table 1).
+"""ResNet, ResNeXt and SENet, with and without SE.
 
-Two families: for ImageNet a 7x7 stem, a max pool and four stages of 64 to 512 channels; for CIFAR a 3x3 stem
-and three stages of 16 to 64. Each stage but the first halves the image in its first unit. With SE, every unit
-of the chosen stages has an SE block at the end of its branch, before the sum.
+ResNet (He et al. 2016, arXiv 1512.03385, sec. 3.3 and 4.2): for ImageNet a stem and four stages of 64 to 512
+channels; for CIFAR a 3x3 stem and three stages. Each stage but the first halves the image in its first unit.
+ResNeXt (Xie et al. 2017, arXiv 1611.05431) has grouped 3x3 convolutions, SENet-154 (SENet paper, appendix)
+64 groups and four changes more. CIFAR's pre-activation networks (arXiv 1603.05027) and wide ones
+(arXiv 1605.07146) follow the same plan. With SE, every unit of the chosen stages has an SE block.
 """
 
 from __future__ import annotations
@@ -12,24 +14,24 @@ from typing import Any
 
 import numpy as np
 
-from senumpy.engines import Engine, engine
+from senumpy.engines import Engine
 from senumpy.errors import InputError
 from senumpy.layers import (
-    BatchNorm2d,
-    Conv2d,
     ConvBN,
     ConvBNReLU,
+    Dropout,
     GlobalAvgPool,
     Layer,
     Linear,
-    MaxPool2d,
     PadShortcut,
+    PreActivation,
+    ReLU,
     Residual,
     SEConfig,
     Sequential,
-    SqueezeExcite,
 )
-from senumpy.ops.arrays import Array
+from senumpy.models.network import Maker, Network
+from senumpy.models.stems import DeepStem
 
 EXPANSION = {"basic": 1, "bottleneck": 4}
 
@@ -45,18 +47,28 @@ class ResNetConfig:
     blocks : tuple of int
         Units in each stage.
     widths : tuple of int
-        Channels of the 3x3 convolutions in each stage.
-    stem : {"imagenet", "cifar"}
-        7x7 stride 2 and a max pool, or 3x3 stride 1.
+        Channels of the 3x3 convolutions in each stage; of the last convolution a quarter in bottlenecks.
+    stem : {"imagenet", "deep", "cifar"}
+        7x7 stride 2 and a max pool; three 3x3 and a max pool (SENet-154); or 3x3 stride 1.
+    stem_width : int, optional
+        Channels after the stem; as in the first stage where not given.
+    activation : {"post", "pre"}
+        Batch norm and ReLU after each convolution and the sum, or before each convolution.
+    groups, group_width : int
+        Of the 3x3 convolution in bottlenecks: ResNeXt's C x d. With 1 x 64 it is a ResNet.
+    first_1x1 : int
+        The first 1x1 of a bottleneck has the 3x3's channels divided by this: 2 in SENet-154.
     stride_in : {"1x1", "3x3"}
-        Which convolution of a bottleneck halves the image: the first 1x1 (paper, Caffe) or the 3x3
-        (torchvision, timm). Basic units have it in their first 3x3.
+        Which convolution of a bottleneck halves the image: the first 1x1 (ResNet in the paper, Caffe) or the
+        3x3 (ResNeXt, SENet-154, torchvision, timm). Basic units have it in their first 3x3.
     pool : {"ceil", "padded"}
         The stem's 3x3 max pool: Caffe's without padding, rounding up (paper), or with padding 1
         (torchvision). The size is the same, the values are not.
-    shortcut : {"projection", "pad"}
-        Where the shape changes: 1x1 convolution and batch norm (option B), or parameter-free with strided
-        pixels and zero channels (option A, CIFAR).
+    shortcut : {"projection", "projection3x3", "pad"}
+        Where the shape changes: 1x1 convolution and batch norm (option B); the same with 3x3 where the image
+        is halved (SENet-154); or parameter-free with strided pixels and zero channels (option A, CIFAR).
+    dropout : float
+        Before the classifier.
     se : SEConfig or None
     """
 
@@ -64,34 +76,38 @@ class ResNetConfig:
     blocks: tuple[int, ...]
     widths: tuple[int, ...] = (64, 128, 256, 512)
     stem: str = "imagenet"
+    stem_width: int | None = None
+    activation: str = "post"
+    groups: int = 1
+    group_width: int = 64
+    first_1x1: int = 1
     stride_in: str = "1x1"
     pool: str = "ceil"
     shortcut: str = "projection"
+    dropout: float = 0.0
     se: SEConfig | None = None
 
     def __post_init__(self) -> None:
         for field, known in (
             ("stride_in", ("1x1", "3x3")),
             ("pool", ("ceil", "padded")),
-            ("shortcut", ("projection", "pad")),
+            ("shortcut", ("projection", "projection3x3", "pad")),
         ):
             if getattr(self, field) not in known:
                 raise InputError(f"{field}: got {getattr(self, field)!r}, wanted one of {', '.join(known)}")
         last = len(self.blocks) + 1
-        if self.se and min(self.se.stages) > last:
+        if self.se and self.se.stages and not set(self.se.stages) & set(range(2, last + 1)):
             raise InputError(f"stages: got {self.se.stages}, wanted some of 2 to {last}")
 
+    def inner(self, width: int) -> int:
+        """Return the channels of a bottleneck's 3x3 convolution in the stage of this width."""
+        return width * self.group_width // 64 * self.groups
 
-class ResNet(Layer):
-    """A ResNet with or without SE: (N, in_channels, H, W) images, from 8x8 up, to (N, num_classes) logits.
 
-    Attributes
-    ----------
-    name : str
-        The registry's name.
-    config : ResNetConfig
-    num_classes, in_channels : int
-    """
+class ResNet(Network):
+    """A ResNet, ResNeXt or SENet."""
+
+    config: ResNetConfig
 
     def __init__(
         self,
@@ -100,97 +116,86 @@ class ResNet(Layer):
         *,
         num_classes: int,
         in_channels: int,
-        engine_: str | Engine = "numpy",
+        engine: str | Engine = "numpy",
         rng: np.random.Generator | None = None,
         dtype: Any = "float32",
     ):
-        super().__init__(engine_)
-        self.name, self.config = name, config
-        self.num_classes, self.in_channels = num_classes, in_channels
-        self.dtype = np.dtype(dtype)
-        make: dict[str, Any] = {"engine": self.engine, "rng": rng, "dtype": dtype}
-
-        kernel, stride, padding = (7, 2, 3) if config.stem == "imagenet" else (3, 1, 1)
-        channels = config.widths[0]
-        self.conv1 = Conv2d(in_channels, channels, kernel, stride=stride, padding=padding, **make)
-        self.bn1 = BatchNorm2d(channels, engine=self.engine, dtype=dtype)
-        self._stem = ConvBNReLU(self.conv1, self.bn1)
-        self.maxpool = _stem_pool(config, self.engine)
+        super().__init__(
+            name, config, num_classes=num_classes, in_channels=in_channels, engine=engine, dtype=dtype
+        )
+        make = Maker(self.engine, rng, dtype)
+        channels = config.stem_width or config.widths[0]
+        self._parts = self._stem(make, channels)
         for k, (width, blocks) in enumerate(zip(config.widths, config.blocks, strict=True), start=1):
             units = []
             for b in range(blocks):
                 stride = 2 if k > 1 and b == 0 else 1
-                units.append(_unit(config, channels, width, stride, stage=k + 1, make=make))
+                units.append(_unit(config, make, channels, width, stride, stage=k + 1))
                 channels = width * EXPANSION[config.unit]
             setattr(self, f"layer{k}", Sequential(*units))
-        self._stages: list[Sequential] = [getattr(self, f"layer{k + 1}") for k in range(len(config.blocks))]
+            self._parts.append(getattr(self, f"layer{k}"))
+        if config.activation == "pre":
+            self.norm, self.relu = make.norm(channels), ReLU(self.engine)
+            self._parts += [self.norm, self.relu]
         self.avgpool = GlobalAvgPool(self.engine)
-        self.fc = Linear(channels, num_classes, **make)
+        self._parts.append(self.avgpool)
+        if config.dropout:
+            self.dropout = Dropout(config.dropout, engine=self.engine)
+            self._parts.append(self.dropout)
+        self.fc = Linear(channels, num_classes, **make.settings)
+        self._parts.append(self.fc)
 
-    def forward(self, x: Array) -> Array:
-        """Return the logits (N, num_classes) of images `x` (N, in_channels, H, W) of the model's dtype."""
-        if x.ndim != 4 or x.shape[1] != self.in_channels or min(x.shape[2:]) < 8:
-            raise ValueError(
-                f"x: got shape {x.shape}, wanted (N, {self.in_channels}, H, W) with H and W at least 8"
-            )
-        x = self._stem.forward(x)
-        if self.maxpool:
-            x = self.maxpool.forward(x)
-        for stage in self._stages:
-            x = stage.forward(x)
-        return self.fc.forward(self.avgpool.forward(x))
-
-    def backward(self, dy: Array, *, need_dx: bool = True) -> Any:
-        """Set the gradients of all parameters for the logits' gradient `dy`.
-
-        Return the gradient of the images, or None if it is not needed: training has no use for it.
-        """
-        dx = self.avgpool.backward(self.fc.backward(dy))
-        for stage in reversed(self._stages):
-            dx = stage.backward(dx)
-        if self.maxpool:
-            dx = self.maxpool.backward(dx)
-        return self._stem.backward(dx, need_dx=need_dx)
-
-
-def _stem_pool(config: ResNetConfig, engine_: Engine) -> MaxPool2d | None:
-    if config.stem == "cifar":
-        return None
-    if config.pool == "ceil":
-        return MaxPool2d(3, stride=2, ceil_mode=True, engine=engine_)
-    return MaxPool2d(3, stride=2, padding=1, engine=engine_)
+    def _stem(self, make: Maker, channels: int) -> list[Any]:
+        config = self.config
+        if config.stem == "deep":
+            bn = make.norm(channels)
+            self.conv1: Layer = DeepStem(make, self.in_channels, channels, bn)
+            self.bn1 = bn
+            parts: list[Any] = [self.conv1]
+        else:
+            kernel, stride = (7, 2) if config.stem == "imagenet" else (3, 1)
+            conv = make.conv(self.in_channels, channels, kernel, stride=stride, padding=kernel // 2)
+            self.conv1 = conv
+            if config.activation == "pre":
+                return [conv]
+            self.bn1 = make.norm(channels)
+            parts = [ConvBNReLU(conv, self.bn1)]
+        if config.stem != "cifar":
+            padding = {"ceil_mode": True} if config.pool == "ceil" else {"padding": 1}
+            self.maxpool = make.max_pool(3, 2, **padding)
+            parts.append(self.maxpool)
+        return parts
 
 
-def _unit(
-    config: ResNetConfig, channels: int, width: int, stride: int, *, stage: int, make: dict[str, Any]
-) -> Residual:
+def _unit(config: ResNetConfig, make: Maker, channels: int, width: int, stride: int, *, stage: int) -> Layer:
     """Return one residual unit from `channels` to width * expansion channels."""
     out = width * EXPANSION[config.unit]
     if config.unit == "basic":
+        inner = width
         convs = [
-            Conv2d(channels, width, 3, stride=stride, padding=1, **make),
-            Conv2d(width, width, 3, padding=1, **make),
+            make.conv(channels, width, 3, stride=stride, padding=1),
+            make.conv(width, width, 3, padding=1),
         ]
     else:
+        inner = config.inner(width)
         first, second = (stride, 1) if config.stride_in == "1x1" else (1, stride)
+        reduced = inner // config.first_1x1
         convs = [
-            Conv2d(channels, width, 1, stride=first, **make),
-            Conv2d(width, width, 3, stride=second, padding=1, **make),
-            Conv2d(width, out, 1, **make),
+            make.conv(channels, reduced, 1, stride=first),
+            make.conv(reduced, inner, 3, stride=second, padding=1, groups=config.groups),
+            make.conv(inner, out, 1),
         ]
-    se = SqueezeExcite(out, config.se, **make) if config.se and stage in config.se.stages else None
-    return Residual(convs, se=se, shortcut=_shortcut(config, channels, out, stride, make))
+    placement = config.se.placement if config.se else ""
+    se = make.se({"pre": channels, "3x3": inner}.get(placement, out), config.se, stage)
+    kind = PreActivation if config.activation == "pre" else Residual
+    return kind(convs, se=se, shortcut=_shortcut(config, make, channels, out, stride))
 
 
-def _shortcut(
-    config: ResNetConfig, channels: int, out: int, stride: int, make: dict[str, Any]
-) -> Layer | None:
+def _shortcut(config: ResNetConfig, make: Maker, channels: int, out: int, stride: int) -> Layer | None:
     if stride == 1 and channels == out:
         return None
-    engine_ = engine(make["engine"])
     if config.shortcut == "pad":
-        return PadShortcut(out, stride=stride, engine=engine_)
-    return ConvBN(
-        Conv2d(channels, out, 1, stride=stride, **make),
-        BatchNorm2d(out, engine=engine_, dtype=make["dtype"]),
-    )
+        return PadShortcut(out, stride=stride, engine=make.engine)
+    kernel = 3 if config.shortcut == "projection3x3" and stride > 1 else 1
+    conv = make.conv(channels, out, kernel, stride=stride, padding=kernel // 2)
+    return conv if config.activation == "pre" else ConvBN(conv, make.norm(out))

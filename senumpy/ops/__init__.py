@@ -47,6 +47,7 @@ from senumpy.ops.residual_tail import (
     residual_tail_inference_forward,
 )
 from senumpy.ops.scale import scale_backward, scale_forward
+from senumpy.ops.shake import shake_backward, shake_forward
 from senumpy.ops.shortcut import pad_shortcut_backward, pad_shortcut_forward
 from senumpy.ops.squeeze import squeeze_backward, squeeze_forward
 from senumpy.ops.squeeze_excite import (
@@ -96,6 +97,8 @@ __all__ = [
     "residual_tail_inference_forward",
     "scale_backward",
     "scale_forward",
+    "shake_backward",
+    "shake_forward",
     "sigmoid_backward",
     "sigmoid_forward",
     "softmax_cross_entropy_backward",

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from senumpy.errors import InputError
-from senumpy.models import ResNet
+from senumpy.models import Network
 from senumpy.storage import load_tensors, save_tensors
 from senumpy.training.config import TrainConfig
 from senumpy.training.evaluate import Tally, TrainingError
@@ -68,7 +68,7 @@ class Checkpoint:
     state: dict[str, np.ndarray[Any, Any]]
     velocities: dict[str, np.ndarray[Any, Any]]
 
-    def restore(self, model: ResNet, sgd: SGD | None = None) -> None:
+    def restore(self, model: Network, sgd: SGD | None = None) -> None:
         """Copy the weights into `model` and the velocities into `sgd`.
 
         Raises
@@ -93,7 +93,7 @@ class Checkpoint:
 
 
 def save_checkpoint(
-    path: Path, model: ResNet, sgd: SGD, position: Position, config: TrainConfig, data: DataInfo
+    path: Path, model: Network, sgd: SGD, position: Position, config: TrainConfig, data: DataInfo
 ) -> None:
     """Write a checkpoint; the one before stays until the new one is whole on the disk.
 

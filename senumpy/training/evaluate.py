@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from senumpy.errors import InputError
-from senumpy.models import ResNet
+from senumpy.models import Network
 from senumpy.ops.arrays import Array
 
 Batch = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
@@ -85,7 +85,7 @@ def label_ranks(logits: np.ndarray[Any, Any], labels: np.ndarray[Any, Any]) -> n
 
 
 def forward_loss(
-    model: ResNet, x: np.ndarray[Any, Any], labels: np.ndarray[Any, Any], *, label_smoothing: float = 0.0
+    model: Network, x: np.ndarray[Any, Any], labels: np.ndarray[Any, Any], *, label_smoothing: float = 0.0
 ) -> tuple[float, np.ndarray[Any, Any], Any]:
     """Return the mean loss, the logits as a NumPy array and the loss's cache for one batch.
 
@@ -101,7 +101,7 @@ def forward_loss(
 
 
 def evaluate(
-    model: ResNet, loader: Batches, *, after_batch: Callable[[Tally], None] = lambda tally: None
+    model: Network, loader: Batches, *, after_batch: Callable[[Tally], None] = lambda tally: None
 ) -> Tally:
     """Return loss and accuracies of `model` over all batches of `loader`, by running statistics.
 
@@ -127,12 +127,12 @@ def evaluate(
     return tally
 
 
-def evaluate_crops(model: ResNet, loaders: Sequence[Batches]) -> Tally:
+def evaluate_crops(model: Network, loaders: Sequence[Batches]) -> Tally:
     """Return loss and accuracies of the mean of the softmax over several views of the same images.
 
     Parameters
     ----------
-    model : ResNet
+    model : Network
     loaders : sequence of Batches
         One a view; all give the same images in the same order.
 
@@ -156,7 +156,7 @@ def evaluate_crops(model: ResNet, loaders: Sequence[Batches]) -> Tally:
     return tally
 
 
-def _probabilities(model: ResNet, x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def _probabilities(model: Network, x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Return the softmax of the logits (N, K) in float64."""
     logits = model.engine.to_numpy(model.forward(model.engine.asarray(x, dtype=model.dtype)))
     exponentials = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))

@@ -12,7 +12,7 @@ from typing import Any
 
 from senumpy.data import Dataset, DataSplits, load_data
 from senumpy.errors import InputError
-from senumpy.models import ResNet, create_model
+from senumpy.models import Network, create_model
 from senumpy.storage import write_atomic
 from senumpy.training.checkpoint import Checkpoint, DataInfo, load_checkpoint, save_checkpoint
 from senumpy.training.config import TrainConfig
@@ -133,7 +133,7 @@ class _Run:
         folder: RunFolder,
         config: TrainConfig,
         splits: DataSplits,
-        model: ResNet,
+        model: Network,
         checkpoint: Checkpoint | None = None,
         *,
         quiet: bool,
@@ -169,6 +169,7 @@ class _Run:
             ),
             epochs=config.epochs,
             label_smoothing=config.label_smoothing,
+            seed=config.seed,
             position=checkpoint.position if checkpoint else None,
         )
         self._saved_step = self.trainer.position.step
@@ -276,7 +277,7 @@ class _Run:
         )
 
 
-def _new_model(config: TrainConfig, splits: DataSplits) -> ResNet:
+def _new_model(config: TrainConfig, splits: DataSplits) -> Network:
     return create_model(
         config.model,
         num_classes=splits.train.num_classes,

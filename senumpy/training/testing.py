@@ -9,7 +9,7 @@ from typing import Any
 
 from senumpy.data import Dataset, FixedCrop, load_data
 from senumpy.errors import InputError
-from senumpy.models import ResNet, create_model
+from senumpy.models import Network, create_model
 from senumpy.training.checkpoint import Checkpoint, load_checkpoint
 from senumpy.training.evaluate import evaluate, evaluate_crops
 from senumpy.training.folder import RunFolder
@@ -110,7 +110,7 @@ def evaluate_checkpoint(
     )
 
 
-def _restored_model(checkpoint: Checkpoint, test: Dataset, engine: str) -> ResNet:
+def _restored_model(checkpoint: Checkpoint, test: Dataset, engine: str) -> Network:
     """Return the checkpoint's model, if the data fits it."""
     for field, found, wanted in (
         ("num_classes", test.num_classes, checkpoint.num_classes),

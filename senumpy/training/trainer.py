@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from senumpy.models import ResNet
+from senumpy.models import Network
 from senumpy.training.evaluate import Batches, Tally, TrainingError, check_images, evaluate, forward_loss
 from senumpy.training.schedules import Schedule
 from senumpy.training.sgd import SGD
@@ -78,7 +78,7 @@ class Trainer:
 
     Parameters
     ----------
-    model : ResNet
+    model : Network
     sgd : SGD
         Of this model.
     schedule : Schedule
@@ -89,13 +89,15 @@ class Trainer:
         Where to stop.
     label_smoothing : float
         Of the training loss; the test loss has none.
+    seed : int
+        Of what layers draw (dropout, Shake-Shake): a function of seed and step, so that it resumes exactly.
     position : Position, optional
         Where to begin; `model` and `sgd` have to be in the state that belongs to it.
     """
 
     def __init__(
         self,
-        model: ResNet,
+        model: Network,
         sgd: SGD,
         schedule: Schedule,
         train: Batches,
@@ -103,6 +105,7 @@ class Trainer:
         *,
         epochs: int,
         label_smoothing: float = 0.0,
+        seed: int = 0,
         position: Position | None = None,
     ):
         self.model = model
@@ -112,6 +115,7 @@ class Trainer:
         self.test_loader = test
         self.epochs = epochs
         self.label_smoothing = label_smoothing
+        self.seed = seed
         self.position = position or Position()
         self._clock = time.perf_counter()
 
@@ -157,6 +161,7 @@ class Trainer:
     def _update(self, x: np.ndarray[Any, Any], labels: np.ndarray[Any, Any]) -> None:
         """Do one update and count it. Raises before anything is changed if the loss is not finite."""
         position, lr = self.position, self.schedule(self.position.step)
+        self.model.seed_draws(self.seed, position.step)
         loss, logits, cache = forward_loss(self.model, x, labels, label_smoothing=self.label_smoothing)
         if not np.isfinite(loss):
             where = f"batch {position.batch} of epoch {position.epoch + 1}"

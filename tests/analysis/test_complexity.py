@@ -50,7 +50,7 @@ def test_output_shapes_are_those_of_a_real_run(name):
     model = create_model(name, in_channels=1)
     x = np.zeros((1, 1, 13, 9), np.float32)
     with model.inference():
-        stages = [x := model._stem.forward(x)]
+        stages = [x := model._parts[0].forward(x)]
         for stage in (model.layer1, model.layer2, model.layer3):
             stages.append(x := stage.forward(x))
     ends = ["bn1", "layer1.2.bn2", "layer2.2.bn2", "layer3.2.bn2"]

@@ -56,6 +56,16 @@ def dropout(x, *, p, rng):
     return torch.where(kept, x, 0.0) / (1.0 - p)
 
 
+def shake(a, b, *, alpha, beta=None):
+    def mixed(parts):
+        parts = torch.tensor(parts, dtype=torch.float64)[:, None, None, None]
+        return parts * a + (1 - parts) * b
+
+    # The value of one mixture with the gradient of another.
+    back = mixed(alpha if beta is None else beta)
+    return mixed(alpha).detach() + back - back.detach()
+
+
 def conv_bn_relu(x, w, gamma, beta, *, eps, **geometry):
     return torch.relu(training_norm(F.conv2d(x, w, **geometry), gamma, beta, eps))
 
@@ -103,6 +113,7 @@ TORCH = {
     "concat": lambda xs, *, axis: torch.cat(xs, axis),
     "channel_shuffle": lambda x, *, groups: torch.nn.ChannelShuffle(groups)(x),
     "dropout": dropout,
+    "shake": shake,
     "softmax_cross_entropy": lambda logits, labels, **o: F.cross_entropy(
         logits, torch.from_numpy(labels.astype("int64")), **o
     ),

@@ -67,6 +67,8 @@ class NaiveEngine(Engine):
     concat_backward: Any = staticmethod(structure.concat_backward)
     channel_shuffle_forward: Any = staticmethod(structure.channel_shuffle_forward)
     channel_shuffle_backward: Any = staticmethod(structure.channel_shuffle_backward)
+    shake_forward: Any = staticmethod(structure.shake_forward)
+    shake_backward: Any = staticmethod(structure.shake_backward)
     dropout_forward: Any = staticmethod(structure.dropout_forward)
     dropout_backward: Any = staticmethod(structure.dropout_backward)
     softmax_cross_entropy_forward: Any = staticmethod(loss.softmax_cross_entropy_forward)

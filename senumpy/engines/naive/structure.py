@@ -1,4 +1,4 @@
-"""Operations that move, drop or add entries: residual addition, shortcut, concatenation, shuffle, dropout."""
+"""Operations that move, drop, add or mix entries: sums, shortcut, concatenation, shuffle, dropout, shake."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from senumpy.ops.channel_shuffle import ChannelShuffleGradients
 from senumpy.ops.concat import ConcatGradients
 from senumpy.ops.dropout import DropoutGradients
 from senumpy.ops.residual_add import ResidualAddGradients
+from senumpy.ops.shake import ShakeGradients
 from senumpy.ops.shortcut import PadShortcutGradients
 
 
@@ -32,6 +33,29 @@ def residual_add_backward(dy: Array, cache: Any) -> ResidualAddGradients:
         dbranch[index] = dy[index]
         dshortcut[index] = dy[index]
     return ResidualAddGradients(dbranch, dshortcut)
+
+
+class ShakeCache(NamedTuple):
+    """Part of each image's gradient that the first branch receives."""
+
+    beta: Any
+
+
+def shake_forward(a: Array, b: Array, *, alpha: Any, beta: Any = None) -> tuple[Array, Any]:
+    """Mix two branches (N, C, H, W), image by image."""
+    y, (first, second) = np.zeros(a.shape), doubles(a, b)
+    for n, c, i, j in np.ndindex(y.shape):
+        y[n, c, i, j] = alpha[n] * first[n, c, i, j] + (1.0 - alpha[n]) * second[n, c, i, j]
+    return y.astype(a.dtype), ShakeCache(alpha if beta is None else beta)
+
+
+def shake_backward(dy: Array, cache: Any) -> ShakeGradients:
+    """Return what each branch receives of an upstream gradient `dy` (N, C, H, W)."""
+    da, db, upstream = np.zeros(dy.shape), np.zeros(dy.shape), double(dy)
+    for n, c, i, j in np.ndindex(dy.shape):
+        da[n, c, i, j] = cache.beta[n] * upstream[n, c, i, j]
+        db[n, c, i, j] = (1.0 - cache.beta[n]) * upstream[n, c, i, j]
+    return ShakeGradients(da.astype(dy.dtype), db.astype(dy.dtype))
 
 
 class PadShortcutCache(NamedTuple):

@@ -45,6 +45,7 @@ _TABLE = (
     OpSpec("pad_shortcut", ("x",), basic.pad_shortcut, batched=("x",)),
     OpSpec("concat", ("xs",), basic.concat),
     OpSpec("channel_shuffle", ("x",), basic.channel_shuffle, batched=("x",)),
+    OpSpec("shake", ("a", "b"), basic.shake),
     OpSpec("dropout", ("x",), basic.dropout, batched=("x",)),
     OpSpec(
         "softmax_cross_entropy",

@@ -216,6 +216,16 @@ def channel_shuffle(draw: Draw) -> list[Case]:
     ]
 
 
+def shake(draw: Draw) -> list[Case]:
+    """Draw two branches and their mixtures; the way back takes the forward's, so that it is a derivative."""
+    n = draw.normal
+    return [
+        _case("two images", n(2, 3, 2, 4), n(2, 3, 2, 4), alpha=(0.3, 0.85)),
+        _case("all of one, none of the other", n(2, 1, 3, 2), n(2, 1, 3, 2), alpha=(0.0, 1.0)),
+        _case("evaluation", n(2, 2, 1, 2), n(2, 2, 1, 2), alpha=(0.5, 0.5), beta=(0.5, 0.5)),
+    ]
+
+
 def dropout(draw: Draw) -> list[Case]:
     """Draw dropouts; every call gets the generator in the same state."""
 

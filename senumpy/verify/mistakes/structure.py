@@ -1,4 +1,4 @@
-"""Mistakes in addition, concatenation, shuffle, dropout and the parameter-free shortcut."""
+"""Mistakes in addition, concatenation, shuffle, dropout, Shake-Shake and the parameter-free shortcut."""
 
 from __future__ import annotations
 
@@ -67,6 +67,23 @@ def _(dy: Any, cache: Any) -> Any:
 def _(x: Any, *, groups: int) -> Any:
     y, _ = ops.channel_shuffle_forward(x, groups=x.shape[1] // groups)
     return y, ops.channel_shuffle_forward(x, groups=groups)[1]
+
+
+@wrong_forward("shake", "first-image-s-mixture", "All images are mixed with the numbers of the first.")
+def _(a: Any, b: Any, *, alpha: Any, beta: Any = None) -> Any:
+    first = [alpha[0]] * len(a)
+    return ops.shake_forward(a, b, alpha=first)[0], ops.shake_forward(a, b, alpha=alpha, beta=beta)[1]
+
+
+@wrong_backward("shake", "exchanged", "The branches receive each other's part of the gradient.")
+def _(dy: Any, cache: Any) -> Any:
+    da, db = ops.shake_backward(dy, cache)
+    return ops.shake_backward(dy, cache)._replace(da=db, db=da)
+
+
+@wrong_backward("shake", "not-mixed", "Each branch receives the whole gradient, as in a sum.")
+def _(dy: Any, cache: Any) -> Any:
+    return ops.shake_backward(dy, cache)._replace(da=dy.copy(), db=dy.copy())
 
 
 @wrong_forward("dropout", "not-rescaled", "Survivors are not scaled by 1 / (1 - p).")

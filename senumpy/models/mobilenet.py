@@ -1,0 +1,135 @@
+"""MobileNet 1.0 (Howard et al. 2017, arXiv 1704.04861, Table 1) and SE-MobileNet.
+
+A 3x3 stem and thirteen blocks: a depthwise 3x3 convolution, then a pointwise 1x1 one, batch norm and ReLU
+after each. The SENet paper does not say where its SE sits; after each block its published counts are met
+(4.7 M parameters, 572 M multiply-adds). Parameters are named as in timm.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from senumpy.engines import Engine
+from senumpy.errors import InputError
+from senumpy.layers import (
+    BatchNorm2d,
+    Conv2d,
+    ConvBN,
+    ConvBNReLU,
+    GlobalAvgPool,
+    Layer,
+    Linear,
+    ReLU6,
+    SEConfig,
+    Sequential,
+)
+from senumpy.models.network import Maker, Network, only_standard
+from senumpy.ops.arrays import Array
+
+
+@dataclass(frozen=True)
+class MobileNetConfig:
+    """What makes one MobileNet differ from another.
+
+    Parameters
+    ----------
+    blocks, widths : tuple of int
+        Blocks in each stage and their channels; each stage but the first halves the image in its first block.
+    stem_width : int
+    activation : {"relu", "relu6"}
+        The paper's, or min(max(x, 0), 6) as in timm.
+    se : SEConfig or None
+    """
+
+    blocks: tuple[int, ...] = (1, 2, 2, 6, 2)
+    widths: tuple[int, ...] = (64, 128, 256, 512, 1024)
+    stem_width: int = 32
+    activation: str = "relu"
+    se: SEConfig | None = None
+
+    def __post_init__(self) -> None:
+        if self.activation not in ("relu", "relu6"):
+            raise InputError(f"activation: got {self.activation!r}, wanted one of relu, relu6")
+        only_standard(self.se, "MobileNet", stages=range(1, 6))
+
+
+class MobileNet(Network):
+    """A MobileNet: `conv_stem`, `bn1`, `blocks`, `classifier`."""
+
+    config: MobileNetConfig
+    least_size = 32
+
+    def __init__(
+        self,
+        name: str,
+        config: MobileNetConfig,
+        *,
+        num_classes: int,
+        in_channels: int,
+        engine: str | Engine = "numpy",
+        rng: np.random.Generator | None = None,
+        dtype: Any = "float32",
+    ):
+        super().__init__(
+            name, config, num_classes=num_classes, in_channels=in_channels, engine=engine, dtype=dtype
+        )
+        make = Maker(self.engine, rng, dtype)
+        channels = config.stem_width
+        self.conv_stem = make.conv(in_channels, channels, 3, stride=2, padding=1)
+        self.bn1 = make.norm(channels)
+        self._parts = _activated(self, "act1", self.conv_stem, self.bn1, config.activation)
+        stages = []
+        for k, (width, blocks) in enumerate(zip(config.widths, config.blocks, strict=True)):
+            units = []
+            for b in range(blocks):
+                stride = 2 if k and b == 0 else 1
+                units.append(SeparableBlock(make, channels, width, stride, config, stage=k + 1))
+                channels = width
+            stages.append(Sequential(*units))
+        self.blocks = Sequential(*stages)
+        self.avgpool = GlobalAvgPool(self.engine)
+        self.classifier = Linear(channels, num_classes, **make.settings)
+        self._parts += [self.blocks, self.avgpool, self.classifier]
+
+
+class SeparableBlock(Layer):
+    """A depthwise and a pointwise convolution, and SE: `conv_dw`, `bn1`, `conv_pw`, `bn2`, `se`."""
+
+    def __init__(
+        self, make: Maker, channels: int, out: int, stride: int, config: MobileNetConfig, *, stage: int
+    ):
+        super().__init__(make.engine)
+        self.conv_dw = make.conv(channels, channels, 3, stride=stride, padding=1, groups=channels)
+        self.bn1 = make.norm(channels)
+        self.conv_pw = make.conv(channels, out, 1)
+        self.bn2 = make.norm(out)
+        self.se = make.se(out, config.se, stage)
+        self._units = [
+            *_activated(self, "act1", self.conv_dw, self.bn1, config.activation),
+            *_activated(self, "act2", self.conv_pw, self.bn2, config.activation),
+        ]
+
+    def forward(self, x: Array) -> Array:
+        """Return the block's result for `x` (N, C, H, W)."""
+        for unit in self._units:
+            x = unit.forward(x)
+        return self.se.forward(x) if self.se else x
+
+    def backward(self, dy: Array) -> Array:
+        """Set the gradients of all parameters; return dx."""
+        dy = self.se.backward(dy) if self.se else dy
+        for unit in reversed(self._units):
+            dy = unit.backward(dy)
+        return dy
+
+
+def _activated(owner: Layer, name: str, conv: Conv2d, bn: BatchNorm2d, activation: str) -> list[Layer]:
+    """Return the layers of activation(bn(conv(x))); one without parameters gets a name of the owner's."""
+    if activation == "relu":
+        return [ConvBNReLU(conv, bn)]
+    act = ReLU6(conv.engine)
+    setattr(owner, name, act)
+    return [ConvBN(conv, bn), act]
