@@ -1,24 +1,22 @@
-"""The command line: arguments, printing and exit status; what is done stands below, in the package.
+"""The command line: arguments and exit status; the commands are in `commands.py`.
 
 Exit status: 0 done, 1 a check did not hold, 2 bad usage or bad input (one line on stderr), 130 Ctrl-C.
-Imports that take time are inside the commands: `senumpy --help` answers at once.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from senumpy import __version__
+from senumpy import __version__, commands
+from senumpy.commands import BAD_INPUT, DONE, INTERRUPTED
 from senumpy.errors import InputError
 
-DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+_WEIGHTS = "weights: .safetensors, or PyTorch's .pth, .th, .bin"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -47,165 +45,10 @@ def _one_line(error: BaseException) -> str:
     return " ".join(text.split())
 
 
-# -- commands --------------------------------------------------------------------------------------------
-
-
-def _train(arguments: argparse.Namespace) -> int:
-    from senumpy.training import TrainConfig, resume_run, start_run
-
-    names = TrainConfig.__dataclass_fields__
-    settings = {name: value for name, value in vars(arguments).items() if name in names}
-    quiet = arguments.quiet
-    if arguments.resume is None:
-        summary = start_run(settings, out=arguments.out, quiet=quiet)
-    else:
-        workers = settings.pop("workers", None)
-        if settings or arguments.out:
-            given = next(iter(settings), "out").replace("_", "-")
-            raise InputError(
-                f"--{given} cannot be given with --resume: a run goes on with the settings in its config.toml"
-            )
-        summary = resume_run(arguments.resume, workers=workers, quiet=quiet)
-    if arguments.json:
-        _print_json(summary.to_dict())
-    else:
-        print(summary)
-    return DONE
-
-
-def _eval(arguments: argparse.Namespace) -> int:
-    from senumpy.training import evaluate_checkpoint
-
-    evaluation = evaluate_checkpoint(
-        arguments.weights,
-        data=arguments.data,
-        engine=arguments.engine,
-        batch_size=arguments.batch_size,
-        workers=arguments.workers,
-        crops=arguments.crops,
-    )
-    return _report(evaluation, arguments.json)
-
-
-def _info(arguments: argparse.Namespace) -> int:
-    from senumpy.analysis import complexity
-
-    cost = complexity(
-        arguments.model,
-        size=arguments.input_size,
-        num_classes=arguments.classes,
-        in_channels=arguments.channels,
-    )
-    return _report(cost, arguments.json)
-
-
-def _gradcheck(arguments: argparse.Namespace) -> int:
-    from senumpy.verify import check_file, check_op, op_names
-
-    files = [target for target in arguments.targets if ":" in target]
-    if files and (len(arguments.targets) > 1 or arguments.like is None):
-        raise InputError("a file is checked alone, as FILE.py:FORWARD,BACKWARD --like OP")
-    if arguments.like is not None and not files:
-        raise InputError("--like goes with a file: FILE.py:FORWARD,BACKWARD --like OP")
-    if files:
-        report = check_file(files[0], arguments.like, seed=arguments.seed)
-        _report(report, arguments.json)
-        return DONE if report.ok else FAILED
-    names = arguments.targets or op_names()
-    return _check_ops(names, arguments, check_op)
-
-
-def _check_ops(names: Sequence[str], arguments: argparse.Namespace, check_op: Any) -> int:
-    """Print a row as soon as it is known, and the reasons of what failed at the end."""
-    from senumpy.verify import op_spec
-
-    for name in names:
-        op_spec(name)  # all names are right before the first is checked
-    rows = []
-    for number, name in enumerate(names):
-        row = check_op(name, seed=arguments.seed)
-        rows.append(row)
-        if not arguments.json:
-            heading, line = str(row).splitlines()
-            print(line if number else f"{heading}\n{line}", flush=True)
-    failed = [row for row in rows if not row.ok]
-    if arguments.json:
-        _print_json({"ok": not failed, "seed": arguments.seed, "operations": [row.to_dict() for row in rows]})
-    else:
-        for row in failed:
-            for reason in row.reasons:
-                print(f"{row.op}, {reason}")
-    return FAILED if failed else DONE
-
-
-def _bench(arguments: argparse.Namespace) -> int:
-    from senumpy import bench
-    from senumpy.engines.cores import default_threads
-
-    threads = arguments.threads or default_threads()
-    if arguments.plot is not None and not arguments.plot.parent.is_dir():
-        raise InputError(f"--plot: no folder {arguments.plot.parent}")
-    if arguments.plot is not None and arguments.plot.suffix.lower() != ".png":
-        raise InputError(f"--plot: got {arguments.plot.name}, wanted a name that ends in .png")
-    bench.check_settings(arguments.cases, arguments.engine, arguments.repeats)  # before anything is measured
-    quiet = arguments.json
-    with _status_line() as progress:
-        progress("the machine's limits")
-        limits = bench.measure_limits(threads)
-        machine = bench.machine(threads, limits)
-        if not quiet:
-            print("\n".join([*bench.machine_lines(machine), "", bench.HEADER]), flush=True)
-
-        def show(row: Any) -> None:
-            progress("")
-            if not quiet:
-                print("\n".join(bench.lines(row, limits)), flush=True)
-
-        rows = bench.run(
-            arguments.cases,
-            engine_name=arguments.engine,
-            threads=threads,
-            repeats=arguments.repeats,
-            progress=progress,
-            report=show,
-        )
-    if quiet:
-        settings = {"engine": arguments.engine or bench.default_engine(), "repeats": arguments.repeats}
-        _print_json({"machine": machine, **settings, "rows": [row.to_dict() for row in rows]})
-    if arguments.plot is not None:
-        arguments.plot.write_bytes(bench.draw_ratios(rows))
-    return DONE
-
-
-@contextmanager
-def _status_line() -> Iterator[Callable[[str], None]]:
-    """Give a function that shows what is being done on one line of the terminal; nothing in a file."""
-    try:
-        from tqdm import tqdm
-    except ImportError:
-        yield lambda text: None
-        return
-    terminal = sys.stderr.isatty()
-    with tqdm(bar_format="{desc}", leave=False, disable=not terminal) as bar:
-        yield bar.set_description_str
-
-
 def _threads(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"got {text!r}, wanted a number of at least 1")
     return int(text)
-
-
-def _report(report: Any, as_json: bool) -> int:
-    if as_json:
-        _print_json(report.to_dict())
-    else:
-        print(report)
-    return DONE
-
-
-def _print_json(value: Any) -> None:
-    print(json.dumps(value, indent=2))
 
 
 # -- arguments -------------------------------------------------------------------------------------------
@@ -231,19 +74,20 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"senumpy {__version__}")
     # argparse aligns the names below with this metavar; a shorter one would push the longest off its line
-    commands = parser.add_subparsers(prog="senumpy", title="commands", metavar="COMMAND ...", required=True)
-    _add_train(commands)
-    _add_eval(commands)
-    _add_info(commands)
-    _add_gradcheck(commands)
-    _add_bench(commands)
+    parsers = parser.add_subparsers(prog="senumpy", title="commands", metavar="COMMAND ...", required=True)
+    _add_train(parsers)
+    _add_eval(parsers)
+    _add_info(parsers)
+    _add_predict(parsers)
+    _add_export(parsers)
+    _add_experiment(parsers)
+    _add_gradcheck(parsers)
+    _add_bench(parsers)
     return parser
 
 
-def _command(
-    commands: Any, name: str, run: Any, help_: str, description: str = ""
-) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = commands.add_parser(
+def _command(parsers: Any, name: str, run: Any, help_: str, description: str = "") -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = parsers.add_parser(
         name, help=help_, description=description or f"{help_[0].upper()}{help_[1:]}."
     )
     parser.set_defaults(run=run)
@@ -252,11 +96,11 @@ def _command(
     return parser
 
 
-def _add_train(commands: Any) -> None:
+def _add_train(parsers: Any) -> None:
     parser = _command(
-        commands,
+        parsers,
         "train",
-        _train,
+        commands.train,
         "train a network on images",
         "Train a network. Without arguments: a small SE-ResNet on the 1,797 handwritten digits that come "
         "with scikit-learn, in under a minute. What is not given is chosen to fit the data.",
@@ -306,11 +150,11 @@ def _add_train(commands: Any) -> None:
     add("--quiet", action="store_true", help="show no progress")
 
 
-def _add_eval(commands: Any) -> None:
+def _add_eval(parsers: Any) -> None:
     parser = _command(
-        commands,
+        parsers,
         "eval",
-        _eval,
+        commands.eval,
         "evaluate a trained network on its test set, or another",
         "Print top-1 and top-5 accuracy and loss on the test images.",
     )
@@ -328,19 +172,61 @@ def _add_eval(commands: Any) -> None:
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="threads that read (%(default)s)")
 
 
-def _add_info(commands: Any) -> None:
-    parser = _command(commands, "info", _info, "count parameters and multiply-adds, layer by layer")
+def _add_info(parsers: Any) -> None:
+    parser = _command(parsers, "info", commands.info, "count parameters and multiply-adds, layer by layer")
     parser.add_argument("model", metavar="MODEL", help="network, such as se_resnet50")
     parser.add_argument("--input-size", type=int, metavar="PIXELS", help="side of the images (as published)")
     parser.add_argument("--classes", type=int, metavar="N", help="number of classes (as published)")
     parser.add_argument("--channels", type=int, default=3, metavar="N", help="of the images (%(default)s)")
 
 
-def _add_gradcheck(commands: Any) -> None:
+def _add_predict(parsers: Any) -> None:
     parser = _command(
-        commands,
+        parsers,
+        "predict",
+        commands.predict,
+        "classify images, and show what SE does",
+        "Print the five likeliest classes of each image, and the weakest and strongest gates of each SE "
+        "block.",
+    )
+    parser.add_argument("weights", type=Path, metavar="WEIGHTS", help=_WEIGHTS)
+    parser.add_argument("images", type=Path, nargs="+", metavar="IMAGE", help="image files")
+    parser.add_argument("--labels", type=Path, metavar="FILE", help="names of the classes, one a line")
+    parser.add_argument("--input-size", type=int, metavar="PIXELS", help="side of the crop (as published)")
+
+
+def _add_export(parsers: Any) -> None:
+    parser = _command(
+        parsers,
+        "export",
+        commands.export,
+        "write weights as safetensors or ONNX",
+        "Write a network's weights as safetensors with torchvision's and timm's names, or as an ONNX graph.",
+    )
+    parser.add_argument("weights", type=Path, metavar="RUN_OR_WEIGHTS", help=f"run folder, or {_WEIGHTS}")
+    parser.add_argument(
+        "--to", type=Path, required=True, metavar="FILE", help="ends in .safetensors or .onnx"
+    )
+    parser.add_argument("--input-size", type=int, metavar="PIXELS", help="side of the ONNX graph's images")
+
+
+def _add_experiment(parsers: Any) -> None:
+    parser = _command(
+        parsers,
+        "experiment",
+        commands.experiment,
+        "repeat an experiment of the paper",
+        "complexity: the paper's tables of parameters and multiply-adds beside what is counted here.",
+    )
+    parser.add_argument("name", choices=("complexity",), metavar="NAME", help="complexity")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="write Markdown and CSV there")
+
+
+def _add_gradcheck(parsers: Any) -> None:
+    parser = _command(
+        parsers,
         "gradcheck",
-        _gradcheck,
+        commands.gradcheck,
         "check gradients against the complex step and differences",
         "Check the library's own operations (all of them without arguments), or a forward and a backward of "
         "your own. Exit status 1 when a gradient is wrong.",
@@ -356,8 +242,8 @@ def _add_gradcheck(commands: Any) -> None:
     )
 
 
-def _add_bench(commands: Any) -> None:
-    parser = _command(commands, "bench", _bench, "measure speed and memory of operations and networks")
+def _add_bench(parsers: Any) -> None:
+    parser = _command(parsers, "bench", commands.bench, "measure speed and memory of operations and networks")
     parser.add_argument(
         "cases",
         nargs="*",

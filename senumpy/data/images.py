@@ -91,8 +91,10 @@ def opened(data: bytes, where: str) -> Iterator[Any]:
             if image.mode.startswith(_DEEP_MODES):
                 raise InputError(f"{where}: has more than 8 bits a pixel (mode {image.mode}), wanted 8")
             yield image
-    except InputError:
-        raise
+    except InputError as error:
+        if where in str(error):
+            raise
+        raise InputError(f"{where}: {error}") from None
     except module.UnidentifiedImageError:
         raise InputError(
             f"{where}: not an image: its {len(data)} bytes are in no format Pillow knows"
@@ -106,16 +108,25 @@ def is_grey(image: Any) -> bool:
     return image.mode in _GREY_MODES
 
 
-def resized_and_cropped(image: Any, size: int) -> Any:
-    """Resize a Pillow image's shorter side to `size` and take the middle square, as torchvision does."""
+def resized_and_cropped(image: Any, size: int, crop: int | None = None) -> Any:
+    """Resize a Pillow image's shorter side to `size` and take the middle square, as torchvision does.
+
+    The square has the side `crop`, `size` where not given.
+    """
     width, height = image.size
     short = min(width, height)
     resized = (int(size * width / short), int(size * height / short))
+    if resized[0] * resized[1] > pillow().MAX_IMAGE_PIXELS:
+        raise InputError(
+            f"an image of {width}x{height}: too long for its width, wanted at most "
+            f"{pillow().MAX_IMAGE_PIXELS} pixels when its shorter side has {size}"
+        )
     if resized != image.size:
         # A reducing resize in Pillow averages over all pixels it replaces (antialiasing).
         image = image.resize(resized, pillow().Resampling.BILINEAR)
-    left, top = round((resized[0] - size) / 2), round((resized[1] - size) / 2)
-    return image.crop((left, top, left + size, top + size))
+    crop = size if crop is None else crop
+    left, top = round((resized[0] - crop) / 2), round((resized[1] - crop) / 2)
+    return image.crop((left, top, left + crop, top + crop))
 
 
 def resize_array(images: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:

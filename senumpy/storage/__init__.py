@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 from senumpy.storage.atomic import write_atomic
+from senumpy.storage.lazy import LazyTensor, TensorFile
 from senumpy.storage.lines import Lines, append_line, read_lines
 from senumpy.storage.tensors import load_tensors, save_tensors
 
-__all__ = ["Lines", "append_line", "load_tensors", "read_lines", "save_tensors", "write_atomic"]
+__all__ = [
+    "LazyTensor",
+    "Lines",
+    "TensorFile",
+    "append_line",
+    "load_tensors",
+    "read_lines",
+    "save_tensors",
+    "write_atomic",
+]

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from senumpy.errors import InputError
 
@@ -20,6 +22,33 @@ ITEM_SIZES = {
 }  # fmt: skip
 
 _LARGEST_HEADER = 100_000_000  # the limit of the format's own library
+
+
+class Header(NamedTuple):
+    """What a header says: the tensors' entries, the file's metadata, and the byte at which numbers start."""
+
+    entries: dict[str, Any]
+    metadata: dict[str, str]
+    start: int
+
+
+def read_header(path: Path) -> Header:
+    """Read and check the header of a safetensors file; its numbers are not read.
+
+    Raises
+    ------
+    InputError
+        For a file that is missing, unreadable, cut short, something else, or whose header does not describe
+        its bytes.
+    """
+    try:
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            start = file.read(8)
+            length = _header_length(start, size, str(path))
+            return _checked(file.read(length), size, str(path))
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
 
 
 def check_header(data: bytes, where: str) -> dict[str, str]:
@@ -37,25 +66,35 @@ def check_header(data: bytes, where: str) -> dict[str, str]:
     InputError
         For a file that is cut short, is something else, or whose header does not describe its bytes.
     """
-    if len(data) < 8:
-        raise InputError(f"{where}: holds {len(data)} bytes, wanted a safetensors file of at least 8")
-    length = int.from_bytes(data[:8], "little")
+    length = _header_length(data[:8], len(data), where)
+    return _checked(data[8 : 8 + length], len(data), where).metadata
+
+
+def _header_length(start: bytes, size: int, where: str) -> int:
+    if size < 8:
+        raise InputError(f"{where}: holds {size} bytes, wanted a safetensors file of at least 8")
+    length = int.from_bytes(start, "little")
     if length > _LARGEST_HEADER:
         raise InputError(
             f"{where}: not a safetensors file: bytes 0 to 7 give a header of {length} bytes, "
             f"wanted at most {_LARGEST_HEADER}"
         )
-    if 8 + length > len(data):
+    if 8 + length > size:
         raise InputError(
-            f"{where}: cut short or not a safetensors file: holds {len(data)} bytes, "
+            f"{where}: cut short or not a safetensors file: holds {size} bytes, "
             f"wanted {8 + length} for the header alone"
         )
-    entries = _parse(data[8 : 8 + length], where)
+    return length
+
+
+def _checked(header: bytes, size: int, where: str) -> Header:
+    entries = _parse(header, where)
     metadata = entries.pop("__metadata__", {})
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         raise InputError(f"{where}: field __metadata__ in the header: wanted strings by name")
-    _check_ranges(entries, len(data) - 8 - length, where)
-    return metadata
+    start = 8 + len(header)
+    _check_ranges(entries, size - start, where)
+    return Header(entries, metadata, start)
 
 
 def _parse(header: bytes, where: str) -> dict[str, Any]:

@@ -1,0 +1,194 @@
+"""Weights in: files of other projects, recognised by their names, into the network that they belong to."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from senumpy.engines import Engine
+from senumpy.errors import InputError
+from senumpy.interop.layouts import IMAGENET, Layout, Preprocessing, recognise
+from senumpy.layers import SEConfig
+from senumpy.models import Network, create_model, model_config
+from senumpy.storage import TensorFile, save_tensors
+
+FORMAT = "senumpy weights"
+_PICKLES = (".pth", ".pt", ".th", ".bin")
+
+
+class Imported(NamedTuple):
+    """A network with its weights, whose names they had, and what it does to images before."""
+
+    model: Network
+    layout: str
+    preprocessing: Preprocessing
+    class_names: tuple[str, ...]
+
+
+def load_model(path: str | Path, *, engine: str | Engine = "numpy", dtype: Any = "float32") -> Network:
+    """Build the network that a weight file belongs to, with its weights; see `import_weights`."""
+    return import_weights(path, engine=engine, dtype=dtype).model
+
+
+def import_weights(path: str | Path, *, engine: str | Engine = "numpy", dtype: Any = "float32") -> Imported:
+    """Build the network that a weight file belongs to, with its weights, and say what is known of it.
+
+    Parameters
+    ----------
+    path : path
+        A run folder, `.safetensors`, or a file of PyTorch (`.pth`, `.pt`, `.th`, `.bin`), which is read by
+        ``torch.load(weights_only=True)`` where PyTorch is installed and never unpickled otherwise.
+    engine, dtype
+        As in `create_model`.
+
+    Raises
+    ------
+    InputError
+        The file is missing, damaged or of no known layout; a tensor is missing, left over, of the wrong shape
+        or not finite: by name.
+    """
+    path = Path(path)
+    if path.is_dir():
+        path /= "checkpoint.safetensors"  # of a run folder
+    state, metadata = _open(path)
+    if metadata.get("format", "").startswith("senumpy"):
+        layout = _own(state, metadata, str(path))
+    else:
+        layout = recognise({name: tuple(a.shape) for name, a in state.items()}, str(path))
+    model = create_model(layout.model, engine=engine, dtype=dtype, seed=None, **layout.settings)
+    try:
+        model.load_state_dict(_Renamed(state, layout))
+    except InputError as error:
+        raise InputError(f"{path} ({layout.name}, {layout.model}): {error}") from None
+    for name, holder in [*model.named_parameters(), *model.named_buffers()]:
+        if not np.isfinite(model.engine.to_numpy(holder.value)).all():
+            source = layout.sources[name]
+            raise InputError(f"{path}: tensor {source!r} holds NaN or infinity, wanted finite numbers")
+    return Imported(model, layout.name, layout.preprocessing, layout.class_names)
+
+
+def save_weights(path: Path, model: Network) -> None:
+    """Write parameters and buffers under their names, with what is needed to build the network again.
+
+    The names are those of torchvision and timm where they have the network: their `load_state_dict` takes the
+    file's tensors (with the same stride position and pool, which no file of theirs says).
+    """
+    metadata = {
+        "format": FORMAT,
+        "model": model.name,
+        "num_classes": str(model.num_classes),
+        "in_channels": str(model.in_channels),
+        "config": json.dumps(dataclasses.asdict(model.config)),
+    }
+    save_tensors(path, model.state_dict(), metadata)
+
+
+def _open(path: Path) -> tuple[Mapping[str, Any], dict[str, str]]:
+    """Return arrays by name, read when they are asked for where the format allows, and the metadata."""
+    if path.suffix == ".safetensors":
+        file = TensorFile(path)
+        return file, file.metadata
+    if path.suffix not in _PICKLES:
+        wanted = ", ".join((".safetensors", *_PICKLES))
+        raise InputError(f"{path}: unknown kind of weight file {path.suffix!r}, wanted one of {wanted}")
+    return _torch_state(path), {}
+
+
+def _torch_state(path: Path) -> dict[str, Any]:
+    try:
+        import torch
+    except ImportError:
+        raise InputError(
+            f"{path}: a pickle, which PyTorch alone may read here; install torch, or convert the file to "
+            ".safetensors where torch is installed"
+        ) from None
+    if not path.is_file():
+        raise InputError(f"cannot read {path}: {'a folder' if path.is_dir() else 'no such file'}")
+    try:
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # unpickling errors of many kinds; all of them mean: not weights alone
+        first = str(error).strip().splitlines()
+        raise InputError(
+            f"{path}: PyTorch refuses it as a file of weights alone: {first[0] if first else error!r}"
+        ) from None
+    while isinstance(loaded, dict) and isinstance(loaded.get("state_dict"), dict):
+        loaded = loaded["state_dict"]
+    if not isinstance(loaded, dict) or not all(isinstance(a, torch.Tensor) for a in loaded.values()):
+        raise InputError(f"{path}: wanted a dictionary of tensors by name, found {type(loaded).__name__}")
+    return {name: _as_numpy(tensor) for name, tensor in loaded.items()}
+
+
+def _as_numpy(tensor: Any) -> Any:
+    """Return the tensor's memory as an array; bfloat16, which NumPy lacks, as float32."""
+    tensor = tensor.detach()
+    return (tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor).numpy()
+
+
+def _own(state: Mapping[str, Any], metadata: dict[str, str], where: str) -> Layout:
+    """Return the layout of this project's own weights and checkpoints."""
+    sources = {name: name for name in state if not name.startswith("velocity.")}
+    try:
+        name = metadata["model"]
+        settings: dict[str, Any] = {field: int(metadata[field]) for field in ("num_classes", "in_channels")}
+        if metadata["format"] == FORMAT:
+            settings["config"] = _config(name, json.loads(metadata["config"]))
+        data = json.loads(metadata.get("data", "null"))
+        prepared, classes = IMAGENET, ()
+        if data:  # a checkpoint knows the images that it was trained on
+            side = max(data["image_shape"][:2])
+            prepared = Preprocessing(side, side, tuple(data["mean"]), tuple(data["std"]))
+            classes = tuple(data["class_names"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{where}: metadata of senumpy that can't be read: {error}") from None
+    return Layout("senumpy", name, settings, sources, lambda _, array, read: array, prepared, classes)
+
+
+def _config(name: str, fields: dict[str, Any]) -> Any:
+    """Return a configuration from JSON: lists become tuples again."""
+    fields = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
+    if fields.get("se"):
+        se: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in fields["se"].items()}
+        fields["se"] = SEConfig(**se)
+    return type(model_config(name))(**fields)
+
+
+class _Renamed(Mapping[str, Any]):
+    """A state under this project's names; an array is read and transformed when it is asked for."""
+
+    def __init__(self, state: Mapping[str, Any], layout: Layout):
+        self._state, self._layout = state, layout
+
+    def __getitem__(self, name: str) -> Any:
+        return _Source(name, self._state, self._layout)
+
+    def __iter__(self) -> Any:
+        return iter(self._layout.sources)
+
+    def __len__(self) -> int:
+        return len(self._layout.sources)
+
+
+class _Source:
+    """One array, not read yet."""
+
+    def __init__(self, name: str, state: Mapping[str, Any], layout: Layout):
+        self._name, self._state, self._layout = name, state, layout
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape in the file; a VGG's first linear layers may be convolutions there."""
+        shape = tuple(self._state[self._layout.sources[self._name]].shape)
+        linear = self._name.startswith("classifier") and len(shape) == 4
+        return (shape[0], int(np.prod(shape[1:]))) if linear else shape
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        def read(name: str) -> np.ndarray[Any, Any]:
+            return np.asarray(self._state[name])
+
+        array = self._layout.transform(self._name, read(self._layout.sources[self._name]), read)
+        return array if dtype is None else array.astype(dtype, copy=False)

@@ -1,0 +1,72 @@
+"""A safetensors file whose arrays are read one by one, when they are asked for: no second copy in memory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from senumpy.errors import InputError
+from senumpy.storage.header import Header, read_header
+
+DTYPES = {
+    "BOOL": "?", "U8": "u1", "I8": "i1", "U16": "<u2", "I16": "<i2", "F16": "<f2", "U32": "<u4", "I32": "<i4",
+    "F32": "<f4", "U64": "<u8", "I64": "<i8", "F64": "<f8",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class LazyTensor:
+    """One array of a file: its shape and dtype are known, its numbers are read by `numpy.asarray`."""
+
+    path: Path
+    name: str
+    offset: int
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        count = int(np.prod(self.shape, dtype=np.int64))
+        try:
+            numbers = np.fromfile(self.path, self.dtype, count, offset=self.offset)
+        except OSError as error:
+            raise InputError(f"cannot read {self.path}: {error.strerror or error}") from error
+        if numbers.size != count:
+            raise InputError(f"{self.path}: tensor {self.name!r} is cut short: the file has been changed")
+        array = numbers.reshape(self.shape)
+        return array if dtype is None else array.astype(dtype, copy=False)
+
+
+class TensorFile(Mapping[str, LazyTensor]):
+    """The arrays of a safetensors file by name, and its `metadata`; only the header has been read.
+
+    Raises
+    ------
+    InputError
+        For a file that is missing, unreadable, cut short, corrupt or something else.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        header: Header = read_header(self.path)
+        self.metadata = header.metadata
+        self._tensors = {
+            name: LazyTensor(
+                self.path, name, header.start + entry["data_offsets"][0], tuple(entry["shape"]),
+                np.dtype(DTYPES[entry["dtype"]]),
+            )
+            for name, entry in header.entries.items()
+        }  # fmt: skip
+
+    def __getitem__(self, name: str) -> LazyTensor:
+        return self._tensors[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tensors)
+
+    def __len__(self) -> int:
+        return len(self._tensors)

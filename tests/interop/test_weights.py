@@ -1,0 +1,163 @@
+"""Weights in and out: round trips, layouts, what is refused, memory."""
+
+from __future__ import annotations
+
+import json
+import tracemalloc
+
+import numpy as np
+import pytest
+
+from senumpy import InputError, create_model
+from senumpy.interop import import_weights, load_model, save_weights
+from senumpy.layers import SEConfig
+from senumpy.storage import load_tensors, save_tensors
+
+NETWORKS = [
+    ("se_resnet18", {"se": SEConfig(reduction=4, bias=False, gate="tanh", placement="pre", stages=(2, 4))}),
+    ("resnet50", {"stride_in": "3x3", "pool": "padded"}),
+    ("se_shufflenet", {}),
+    ("se_vgg16_bn", {"image_size": 64, "hidden": 32}),
+    ("mobilenet", {"activation": "relu6"}),
+    ("se_preact_resnet110_cifar", {"se": SEConfig(squeeze="none")}),
+]
+
+
+@pytest.mark.parametrize(("name", "settings"), NETWORKS)
+def test_a_network_comes_back_as_it_was(name, settings, tmp_path, rng):
+    model = create_model(name, num_classes=3, **settings)
+    path = tmp_path / "model.safetensors"
+    save_weights(path, model)
+    back = load_model(path)
+    assert (back.name, back.config, back.num_classes) == (model.name, model.config, 3)
+    x = rng.normal(size=(2, 3, 64, 64)).astype("float32")
+    with model.inference(), back.inference():
+        assert np.array_equal(model.forward(x), back.forward(x))
+
+
+def _foreign(tmp_path, change=None, **settings):
+    """Write a ResNet-18 under torchvision's names, without metadata."""
+    state = create_model("resnet18", num_classes=4, pool="padded", **settings).state_dict()
+    state["bn1.num_batches_tracked"] = np.array(7)
+    if change:
+        change(state)
+    path = tmp_path / "weights.safetensors"
+    save_tensors(path, state)
+    return path
+
+
+def test_names_without_metadata_are_torchvision_s(tmp_path):
+    loaded = import_weights(_foreign(tmp_path))
+    assert loaded.layout == "torchvision/timm"
+    assert loaded.model.name == "resnet18"
+    assert (loaded.model.config.pool, loaded.model.config.stride_in) == ("padded", "3x3")
+    assert loaded.preprocessing[:2] == (256, 224)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda s: s.pop("layer1.0.conv2.weight"), "missing: layer1.0.conv2.weight"),
+        (lambda s: s.update(extra=np.zeros(3)), "surplus: extra"),
+        (
+            lambda s: s.update({"bn1.bias": np.zeros(5)}),
+            r"wrong shape: bn1.bias \(got \(5,\), wanted \(64,\)",
+        ),
+        (lambda s: s["layer2.0.bn1.weight"].fill(np.nan), "tensor 'layer2.0.bn1.weight' holds NaN"),
+        (lambda s: s["bn1.running_var"].fill(np.inf), "tensor 'bn1.running_var' holds NaN or infinity"),
+        (lambda s: s.pop("layer4.1.conv1.weight"), "a ResNet that is not known here: basic units, "),
+    ],
+)
+def test_what_does_not_fit_is_named(change, message, tmp_path):
+    with pytest.raises(InputError, match=message):
+        load_model(_foreign(tmp_path, change))
+
+
+def _state(**shapes):
+    return {name.replace("__", "."): np.zeros(shape, "float32") for name, shape in shapes.items()}
+
+
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        (_state(foo=(1,)), "no known layout of weights: it has foo"),
+        ({}, "no known layout of weights: it has nothing"),
+        (_state(features__0__weight=(64, 3, 3, 3)), "a VGG without batch norm"),
+        (_state(conv_stem__weight=(32, 3, 3, 3), conv_head__weight=(1,)), "but not of MobileNet 1.0"),
+    ],
+)
+def test_unknown_layouts_are_refused(state, message, tmp_path):
+    path = tmp_path / "w.safetensors"
+    save_tensors(path, state)
+    with pytest.raises(InputError, match=message):
+        load_model(path)
+
+
+def test_a_file_cut_short_is_refused_wherever_it_is_cut(tmp_path):
+    path = _foreign(tmp_path)
+    data = path.read_bytes()
+    for size in (0, 4, 8, 100, len(data) // 2, len(data) - 1):
+        path.write_bytes(data[:size])
+        with pytest.raises(InputError, match=str(path)):
+            load_model(path)
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        (b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"a":{}}', "'a' stands twice"),
+        (b'{"a":{"dtype":"F32","shape":[1099511627776],"data_offsets":[0,4]}}', "wanted 4398046511104"),
+        (b'{"a":{"dtype":"BF16","shape":[2],"data_offsets":[0,4]}}', "has dtype 'BF16'"),
+        (b"{", "is not JSON"),
+    ],
+)
+def test_headers_that_lie_are_refused(header, message, tmp_path):
+    path = tmp_path / "w.safetensors"
+    path.write_bytes(len(header).to_bytes(8, "little") + header + b"\0" * 4)
+    with pytest.raises(InputError, match=message):
+        load_model(path)
+    path.write_bytes((1 << 40).to_bytes(8, "little") + header)
+    with pytest.raises(InputError, match="give a header of 1099511627776 bytes"):
+        load_model(path)
+
+
+def test_files_that_are_not_there_or_of_another_kind(tmp_path):
+    for name, message in (
+        ("none.safetensors", "cannot read"),
+        ("model.h5", "unknown kind of weight file '.h5'"),
+    ):
+        with pytest.raises(InputError, match=message):
+            load_model(tmp_path / name)
+
+
+def test_metadata_that_cannot_be_read_is_one_line(tmp_path):
+    path = tmp_path / "w.safetensors"
+    save_weights(path, create_model("resnet8_cifar"))
+    tensors, metadata = load_tensors(path)
+    for change in ({"config": "{"}, {"config": json.dumps({"unit": "basic"})}, {"num_classes": "ten"}):
+        save_tensors(path, tensors, {**metadata, **change})
+        with pytest.raises(InputError, match="metadata of senumpy that can't be read"):
+            load_model(path)
+
+
+def test_loading_holds_no_second_copy(tmp_path):
+    path = tmp_path / "w.safetensors"
+    save_weights(path, create_model("resnet50"))
+    tracemalloc.start()
+    try:
+        load_model(path)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak <= 1.3 * path.stat().st_size
+
+
+def test_a_vgg_s_biases_go_into_the_running_means(tmp_path, rng):
+    model = create_model("vgg16_bn", num_classes=3, image_size=32, hidden=8)
+    state = model.state_dict()
+    bias = rng.normal(size=64).astype("float32")
+    state["features.0.bias"] = bias
+    path = tmp_path / "w.safetensors"
+    save_tensors(path, state)
+    back = load_model(path).state_dict()
+    np.testing.assert_allclose(back["features.1.running_mean"], state["features.1.running_mean"] - bias)

@@ -1,0 +1,131 @@
+"""Networks of timm and torchvision: their random weights, loaded here, give the same logits and gradients."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import timm
+import torch
+import torchvision
+from safetensors.torch import save_file
+from torch import nn
+
+from senumpy import InputError
+from senumpy.interop import load_model
+from senumpy.interop.layouts import recognise
+
+
+def _timm(name):
+    return lambda: timm.create_model(name, num_classes=7, drop_rate=0.0)
+
+
+# (their network, ours, image size, whether gradients are held too)
+TWINS = {
+    "seresnet18": (None, "se_resnet18", 64, True),
+    "seresnet34": (None, "se_resnet34", 64, False),
+    "seresnet50": (None, "se_resnet50", 64, True),
+    "seresnet101": (None, "se_resnet101", 64, False),
+    "seresnet152": (None, "se_resnet152", 64, False),
+    "legacy_seresnet50": (None, "se_resnet50", 71, True),
+    "legacy_seresnet101": (None, "se_resnet101", 64, False),
+    "legacy_seresnet152": (None, "se_resnet152", 64, False),
+    "seresnext50_32x4d": (None, "se_resnext50_32x4d", 64, True),
+    "seresnext101_32x4d": (None, "se_resnext101_32x4d", 64, False),
+    "legacy_seresnext50_32x4d": (None, "se_resnext50_32x4d", 71, True),
+    "legacy_seresnext101_32x4d": (None, "se_resnext101_32x4d", 64, False),
+    "senet154": (None, "senet154", 64, True),
+    "legacy_senet154": (None, "senet154", 64, False),
+    "resnet50": (None, "resnet50", 75, True),
+    "resnext50_32x4d": (None, "resnext50_32x4d", 64, False),
+    "mobilenetv1_100": (None, "mobilenet", 64, True),
+    "inception_resnet_v2": (None, "inception_resnet_v2", 139, True),
+    "vgg16_bn": (None, "vgg16_bn", 224, False),
+    "torchvision resnet18": (lambda: torchvision.models.resnet18(num_classes=7), "resnet18", 64, True),
+    "torchvision resnet50": (lambda: torchvision.models.resnet50(num_classes=7), "resnet50", 64, False),
+    "torchvision vgg16_bn": (
+        lambda: torchvision.models.vgg16_bn(num_classes=7, dropout=0.0), "vgg16_bn", 224, True,
+    ),
+}  # fmt: skip
+
+
+def _theirs(name):
+    """Return their network in float64 with affine parameters and statistics that are not trivial.
+
+    The statistics are near those of some images: with any others activations would grow from unit to unit,
+    and rounding errors with them.
+    """
+    torch.manual_seed(1)
+    build, _, size, _ = TWINS[name]
+    model = (build or _timm(name))().double()
+    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+    for norm in norms:
+        norm.weight.data.uniform_(0.5, 1.5)
+        norm.bias.data.uniform_(-0.3, 0.3)
+        norm.momentum = 1.0
+    for unit in model.modules():
+        if hasattr(unit, "bn3"):  # the end of a branch: units near the identity, as in trained networks
+            unit.bn3.weight.data *= 0.2
+    with torch.no_grad():
+        model(torch.randn(4, 3, size, size, dtype=torch.float64))
+    for norm in norms:
+        norm.momentum = 0.1
+        norm.running_mean += 0.1 * torch.randn_like(norm.running_mean)
+        norm.running_var *= torch.empty_like(norm.running_var).uniform_(0.8, 1.25)
+    return model
+
+
+def _close(got, want, tolerance, what):
+    assert np.abs(got - want).max() <= tolerance * np.abs(want).max() + 1e-13, what
+
+
+@pytest.mark.parametrize("name", TWINS)
+def test_logits_and_gradients(name, tmp_path, rng):
+    theirs = _theirs(name)
+    _, ours, size, with_gradients = TWINS[name]
+    path = tmp_path / "weights.safetensors"
+    save_file({k: v.contiguous() for k, v in theirs.state_dict().items()}, path)
+    x = rng.normal(size=(2, 3, size, size))
+
+    model = load_model(path, engine="numba", dtype="float64")
+    assert model.name == ours
+    theirs.eval()
+    with torch.no_grad():
+        want = theirs(torch.tensor(x)).numpy()
+    with model.inference():
+        _close(model.forward(x), want, 1e-10, "logits in float64")
+    single = load_model(path, engine="numba")
+    with single.inference():
+        _close(single.forward(x.astype("float32")), want, 1e-4, "logits in float32")
+    if with_gradients:
+        _hold_gradients(model, theirs, x, rng)
+
+
+def _hold_gradients(model, theirs, x, rng):
+    """Compare the gradients of all parameters in training mode, with dropout off."""
+    for _, layer in model.named_layers():
+        if hasattr(layer, "p"):
+            layer.p = 0.0
+    for module in theirs.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    theirs.train()
+    model.train()
+    # Enough values in each channel, so that batch norm doesn't magnify rounding errors.
+    dy = rng.normal(size=(2, 7))
+    logits = theirs(torch.tensor(x))
+    logits.backward(torch.tensor(dy))
+    _close(model.forward(x), logits.detach().numpy(), 1e-8, "logits in training")
+    model.backward(dy)
+    gradients = {k: p.grad for k, p in theirs.named_parameters()}
+    shapes = {k: tuple(a.shape) for k, a in theirs.state_dict().items()}
+    sources = recognise(shapes, "").sources
+    for name, parameter in model.named_parameters():
+        want = gradients[sources[name]].numpy().reshape(parameter.value.shape)
+        _close(parameter.grad, want, 1e-8, name)
+
+
+def test_a_legacy_network_with_a_relu_before_se_is_refused(tmp_path):
+    path = tmp_path / "w.safetensors"
+    save_file(timm.create_model("legacy_seresnet18").state_dict(), path)
+    with pytest.raises(InputError, match="ReLU between the last batch norm and SE"):
+        load_model(path)

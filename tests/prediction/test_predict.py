@@ -1,0 +1,116 @@
+"""Predictions: the paper's preprocessing, labels, gates, and images that are not what they should be."""
+
+from __future__ import annotations
+
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from senumpy import InputError, create_model
+from senumpy.interop import save_weights
+from senumpy.prediction import predict
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    path = tmp_path_factory.mktemp("weights") / "model.safetensors"
+    save_weights(path, create_model("se_resnet18", num_classes=6))
+    return path
+
+
+def _image(path, size=(300, 260), mode="RGB", **settings):
+    pixels = np.random.default_rng(0).integers(256, size=(size[1], size[0], 3), dtype=np.uint8)
+    Image.fromarray(pixels).convert(mode).save(path, **settings)
+    return path
+
+
+def test_five_guesses_and_every_block_s_gates(weights, tmp_path):
+    labels = tmp_path / "labels.txt"
+    labels.write_text("ant\nbee\ncat\ndog\nemu\nfox\n")
+    (found,) = predict(weights, [_image(tmp_path / "a.png")], labels=labels)
+    assert len(found.guesses) == 5
+    assert {g.label for g in found.guesses} < {"ant", "bee", "cat", "dog", "emu", "fox"}
+    probabilities = [g.probability for g in found.guesses]
+    assert probabilities == sorted(probabilities, reverse=True)
+    assert sum(probabilities) < 1
+    assert [b.block for b in found.gates] == [f"layer{k}.{b}.se" for k in (1, 2, 3, 4) for b in (0, 1)]
+    for block in found.gates:
+        assert 0 <= block.weakest[0][1] <= block.mean <= block.strongest[0][1] <= 1
+    assert max(len(line) for line in str(found).splitlines()[1:]) <= 80
+
+
+def test_the_preprocessing_is_the_paper_s(weights, tmp_path):
+    path = _image(tmp_path / "a.png", size=(512, 256))
+    (found,) = predict(weights, [path])
+    # Shorter side 256 already: the middle 224x224, by hand.
+    pixels = np.asarray(Image.open(path))[16:240, 144:368].astype("float32") / 255
+    x = (pixels - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
+    model = create_model("se_resnet18", num_classes=6)
+    with model.inference():
+        logits = model.forward(x.transpose(2, 0, 1)[None].astype("float32"))[0]
+    probabilities = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
+    assert found.guesses[0].probability == pytest.approx(probabilities.max(), rel=1e-4)
+    assert found.guesses[0].label == f"class {probabilities.argmax()}"
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "mode", "settings"),
+    [
+        ("one_pixel.png", (1, 1), "RGB", {}),
+        ("cmyk.jpg", (300, 200), "CMYK", {}),
+        ("grey.png", (300, 200), "L", {}),
+        ("palette.gif", (40, 30), "P", {}),
+        ("alpha.png", (40, 30), "RGBA", {}),
+    ],
+)
+def test_images_of_other_kinds_are_converted(name, size, mode, settings, weights, tmp_path):
+    (found,) = predict(weights, [_image(tmp_path / name, size, mode, **settings)], size=64)
+    assert np.isfinite([g.probability for g in found.guesses]).all()
+
+
+def test_of_an_animation_the_first_picture_counts(weights, tmp_path):
+    pictures = [Image.new("RGB", (32, 32), colour) for colour in ("red", "blue")]
+    pictures[0].save(tmp_path / "two.gif", save_all=True, append_images=pictures[1:])
+    pictures[0].save(tmp_path / "one.gif")
+    two, one = predict(weights, [tmp_path / "two.gif", tmp_path / "one.gif"], size=64)
+    assert two.guesses == one.guesses
+
+
+def _write(path, data):
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda d: d / "none.png", "cannot read"),
+        (lambda d: _write(d / "text.png", b"not an image"), "not an image"),
+        (lambda d: _write(d / "cut.png", _image(d / "whole.png").read_bytes()[:2000]), "broken image"),
+        (lambda d: _image(d / "deep.png", mode="I;16"), "more than 8 bits"),
+        (lambda d: _image(d / "long.png", size=(200_000, 1)), "too long for its width"),
+    ],
+)
+def test_images_that_cannot_be_used_are_named(make, message, weights, tmp_path):
+    path = make(tmp_path)
+    with pytest.raises(InputError, match=message) as caught:
+        predict(weights, [path])
+    assert path.name in str(caught.value)
+
+
+def test_an_enormous_image_is_refused_before_it_is_decoded(weights, tmp_path):
+    # A PNG header of 20,000 x 20,000 pixels with nothing behind it.
+    whole = _image(tmp_path / "small.png", size=(8, 8)).read_bytes()
+    at = whole.index(b"IHDR") + 4
+    ihdr = b"IHDR" + (20_000).to_bytes(4, "big") * 2 + whole[at + 8 : at + 13]
+    data = whole[: at - 4] + ihdr + zlib.crc32(ihdr).to_bytes(4, "big") + whole[at + 17 :]
+    with pytest.raises(InputError, match=r"large\.png: .*400000000 pixels.* exceeds limit"):
+        predict(weights, [_write(tmp_path / "large.png", data)])
+
+
+def test_labels_have_to_be_as_many_as_classes(weights, tmp_path):
+    labels = _write(tmp_path / "labels.txt", b"one\ntwo\n")
+    with pytest.raises(InputError, match="has 2 lines, wanted 6"):
+        predict(weights, [_image(tmp_path / "a.png")], labels=labels)
