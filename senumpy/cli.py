@@ -74,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"senumpy {__version__}")
     # argparse aligns the names below with this metavar; a shorter one would push the longest off its line
-    parsers = parser.add_subparsers(prog="senumpy", title="commands", metavar="COMMAND ...", required=True)
+    parsers = parser.add_subparsers(prog="senumpy", title="commands", metavar="COMMAND [...]", required=True)
     _add_train(parsers)
     _add_eval(parsers)
     _add_info(parsers)
@@ -201,11 +201,15 @@ def _add_export(parsers: Any) -> None:
         "export",
         commands.export,
         "write weights as safetensors or ONNX",
-        "Write a network's weights as safetensors with torchvision's and timm's names, or as an ONNX graph.",
+        "Write a network's weights as safetensors, or the network as an ONNX graph. With --names twin the "
+        "tensors have the names and shapes of the network of timm or torchvision that computes the same.",
     )
     parser.add_argument("weights", type=Path, metavar="RUN_OR_WEIGHTS", help=f"run folder, or {_WEIGHTS}")
     parser.add_argument(
         "--to", type=Path, required=True, metavar="FILE", help="ends in .safetensors or .onnx"
+    )
+    parser.add_argument(
+        "--names", choices=("senumpy", "twin"), default="senumpy", help="of tensors (%(default)s)"
     )
     parser.add_argument("--input-size", type=int, metavar="PIXELS", help="side of the ONNX graph's images")
 

@@ -88,17 +88,22 @@ def export(arguments: argparse.Namespace) -> int:
     target = arguments.to
     if target.suffix not in (".safetensors", ".onnx"):
         raise InputError(f"--to: got {target.name}, wanted a name that ends in .safetensors or .onnx")
+    if arguments.input_size is not None and target.suffix != ".onnx":
+        raise InputError("--input-size goes with an .onnx file: weights have no image size")
     loaded = interop.import_weights(arguments.weights)
+    names = "senumpy"
     if target.suffix == ".onnx":
         size = arguments.input_size or loaded.preprocessing.size
         interop.save_onnx(target, loaded.model, (size, size))
+    elif arguments.names == "twin":
+        names = interop.save_foreign(target, loaded.model)
     else:
         interop.save_weights(target, loaded.model)
-    result = {"model": loaded.model.name, "layout": loaded.layout, "written": str(target)}
     if arguments.json:
+        result = {"model": loaded.model.name, "from": loaded.layout, "names": names, "written": str(target)}
         _print_json(result)
     else:
-        print(f"{loaded.model.name} ({loaded.layout} names) written to {target}")
+        print(f"{loaded.model.name} written to {target} (names: {names})")
     return DONE
 
 

@@ -42,6 +42,10 @@ class CountingEngine(Engine):
     def __init__(self) -> None:
         self.counts: list[Count] = []
 
+    def normal(self, shape: Any, scale: float, rng: Any, dtype: Any) -> Array:
+        """Return weights without numbers: nothing is drawn, nothing takes memory."""
+        return shape_array(*shape)
+
     def _note(self, kind: str, weights: Any, shape: tuple[int, ...], multiply_adds: int = 0) -> Array:
         present = tuple(w for w in weights if w is not None)
         self.counts.append(Count(kind, present, shape[1:], multiply_adds * shape[0]))

@@ -147,6 +147,12 @@ class Engine:
         """Return zeros."""
         return np.zeros(tuple(shape), dtype)
 
+    def normal(self, shape: Iterable[int], scale: float, rng: np.random.Generator, dtype: Any) -> Array:
+        """Return draws from N(0, scale^2), the same whatever the dtype: they are float32."""
+        draws = rng.standard_normal(tuple(shape), dtype=np.float32)
+        draws *= scale
+        return self.asarray(draws, dtype=dtype)
+
     def shifted(self, x: Array, by: int) -> Array:
         """Return the images moved `by` pixels down and right (up and left if negative), zeros at the edge."""
         y = self.zeros(x.shape, x.dtype)

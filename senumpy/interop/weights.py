@@ -12,6 +12,7 @@ import numpy as np
 
 from senumpy.engines import Engine
 from senumpy.errors import InputError
+from senumpy.interop.foreign_names import foreign_state
 from senumpy.interop.layouts import IMAGENET, Layout, Preprocessing, recognise
 from senumpy.layers import SEConfig
 from senumpy.models import Network, create_model, model_config
@@ -73,11 +74,7 @@ def import_weights(path: str | Path, *, engine: str | Engine = "numpy", dtype: A
 
 
 def save_weights(path: Path, model: Network) -> None:
-    """Write parameters and buffers under their names, with what is needed to build the network again.
-
-    The names are those of torchvision and timm where they have the network: their `load_state_dict` takes the
-    file's tensors (with the same stride position and pool, which no file of theirs says).
-    """
+    """Write parameters and buffers under their names, with what is needed to build the network again."""
     metadata = {
         "format": FORMAT,
         "model": model.name,
@@ -86,6 +83,19 @@ def save_weights(path: Path, model: Network) -> None:
         "config": json.dumps(dataclasses.asdict(model.config)),
     }
     save_tensors(path, model.state_dict(), metadata)
+
+
+def save_foreign(path: Path, model: Network) -> str:
+    """Write the weights under the names of timm or torchvision; return whose `load_state_dict` takes them.
+
+    Raises
+    ------
+    InputError
+        Neither has a network that computes the same.
+    """
+    twin, state = foreign_state(model)
+    save_tensors(path, state)
+    return twin
 
 
 def _open(path: Path) -> tuple[Mapping[str, Any], dict[str, str]]:

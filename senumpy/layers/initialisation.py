@@ -22,6 +22,4 @@ def he_normal(
     The draws are float32 for every dtype, so that a seed means the same network in float32 and float64.
     """
     rng = rng if rng is not None else np.random.default_rng()
-    draws = rng.standard_normal(shape, dtype=np.float32)
-    draws *= math.sqrt(2.0 / math.prod(shape[1:]))
-    return engine.asarray(draws, dtype=dtype)
+    return engine.normal(shape, math.sqrt(2.0 / math.prod(shape[1:])), rng, dtype)

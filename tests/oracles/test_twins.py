@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import timm
 import torch
 import torchvision
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
-from senumpy import InputError
-from senumpy.interop import load_model
+from senumpy import InputError, create_model
+from senumpy.interop import load_model, save_foreign
 from senumpy.interop.layouts import recognise
+from senumpy.layers import SEConfig
 
 
 def _timm(name):
@@ -124,8 +127,98 @@ def _hold_gradients(model, theirs, x, rng):
         _close(parameter.grad, want, 1e-8, name)
 
 
+OUT = [
+    ("se_resnet18", {"pool": "padded", "se": SEConfig(rounding="timm")}, "timm seresnet18"),
+    ("se_resnet50", {"pool": "padded", "stride_in": "3x3"}, "timm seresnet50"),
+    ("se_resnet50", {}, "timm legacy_seresnet50"),
+    ("se_resnext50_32x4d", {}, "timm legacy_seresnext50_32x4d"),
+    ("se_resnext50_32x4d", {"pool": "padded"}, "timm seresnext50_32x4d"),
+    ("senet154", {}, "timm legacy_senet154"),
+    ("senet154", {"pool": "padded"}, "timm senet154"),
+    ("resnet18", {"pool": "padded"}, "torchvision resnet18"),
+    ("resnet50", {"pool": "padded", "stride_in": "3x3"}, "torchvision resnet50"),
+    ("mobilenet", {"activation": "relu6"}, "timm mobilenetv1_100"),
+    ("inception_resnet_v2", {}, "timm inception_resnet_v2"),
+    ("vgg16_bn", {}, "torchvision vgg16_bn"),
+]
+
+
+@pytest.mark.parametrize(("name", "settings", "twin"), OUT)
+def test_their_loaders_take_our_weights(name, settings, twin, tmp_path, rng):
+    model = create_model(name, num_classes=7, engine="numba", **settings)
+    for parameter_name, parameter in model.named_parameters():
+        if parameter_name.endswith("bn3.weight"):
+            parameter.value *= 0.2  # units near the identity, see _theirs
+    path = tmp_path / "weights.safetensors"
+    assert save_foreign(path, model) == twin
+    library, their_name = twin.split()
+    build = torchvision.models.get_model if library == "torchvision" else timm.create_model
+    theirs = build(their_name, num_classes=7)
+    theirs.load_state_dict(load_file(path), strict=True)
+    theirs.eval()
+    size = 224 if "vgg" in name else 96
+    x = rng.normal(size=(1, 3, size, size)).astype("float32")
+    with torch.no_grad(), model.inference():
+        _close(model.forward(x), theirs(torch.tensor(x)).numpy(), 1e-4, "logits")
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [
+        ("resnet50", {}, "strides in the 1x1 and the max pool 'ceil'"),
+        ("se_resnet18", {"pool": "padded"}, "rounds SE's hidden widths to multiples of 8"),
+        ("se_resnet50", {"se": SEConfig(gate="tanh")}, "this network a variant: SEConfig"),
+        ("se_resnet20_cifar", {}, "neither timm nor torchvision has CIFAR's ResNets"),
+        ("mobilenet", {}, "timm's MobileNet has ReLU6"),
+        ("se_shufflenet", {}, "neither timm nor torchvision has a network that computes this"),
+    ],
+)
+def test_a_network_without_a_twin_is_not_given_its_names(name, settings, message, tmp_path):
+    with pytest.raises(InputError, match=message):
+        save_foreign(tmp_path / "w.safetensors", create_model(name, num_classes=2, **settings))
+
+
 def test_a_legacy_network_with_a_relu_before_se_is_refused(tmp_path):
     path = tmp_path / "w.safetensors"
     save_file(timm.create_model("legacy_seresnet18").state_dict(), path)
     with pytest.raises(InputError, match="ReLU between the last batch norm and SE"):
         load_model(path)
+
+
+def test_a_pickle_that_runs_code_does_not_run_it(tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return (Path.touch, (tmp_path / "touched",))
+
+    for name in ("w.pth", "w.bin"):
+        path = tmp_path / name
+        torch.save({"state_dict": Evil()}, path)
+        with pytest.raises(InputError, match="PyTorch refuses it as a file of weights alone"):
+            load_model(path)
+    assert not (tmp_path / "touched").exists()
+
+
+def test_files_of_pytorch_are_read(tmp_path, rng):
+    theirs = torchvision.models.resnet18(num_classes=3).eval()
+    x = rng.normal(size=(1, 3, 64, 64)).astype("float32")
+    for name, content in (
+        ("plain.pth", theirs.state_dict()),
+        ("nested.th", {"epoch": 3, "state_dict": theirs.state_dict()}),
+        ("half.bin", {k: v.to(torch.bfloat16) for k, v in theirs.state_dict().items()}),
+    ):
+        torch.save(content, tmp_path / name)
+        model = load_model(tmp_path / name)
+        tolerance = 5e-2 if "half" in name else 1e-4
+        with model.inference(), torch.no_grad():
+            _close(model.forward(x), theirs(torch.tensor(x)).numpy(), tolerance, name)
+    (tmp_path / "list.pt").write_bytes((tmp_path / "plain.pth").read_bytes()[:5000])
+    with pytest.raises(InputError, match="PyTorch refuses it"):
+        load_model(tmp_path / "list.pt")
+    torch.save([1, 2], tmp_path / "list.pt")
+    with pytest.raises(InputError, match="wanted a dictionary of tensors by name, found list"):
+        load_model(tmp_path / "list.pt")
+
+
+def test_published_cifar_weights_are_recognised(shared_data):
+    model = load_model(shared_data.parent / "weights" / "resnet20-12fca82f.th")
+    assert (model.name, model.config.shortcut, model.num_classes) == ("resnet20_cifar", "pad", 10)
