@@ -72,7 +72,7 @@ class Complexity:
         for row in self.layers:
             shape = "x".join(str(size) for size in row.output)
             yield (
-                f"{row.name:<26} {row.kind:<11} {shape:>12} {_number(row.parameters):>12} "
+                f"{_shortened(row.name):<26} {row.kind:<11} {shape:>12} {_number(row.parameters):>12} "
                 f"{_number(row.multiply_adds):>14}"
             )
         yield "-" * 79
@@ -131,6 +131,12 @@ def _rows(counts: list[Count], model: Network) -> Iterator[LayerCost]:
         name = owners[id(count.weights[0])] if count.weights else name.rpartition(".")[0]
         parameters = sum(w.size for w in count.weights)
         yield LayerCost(name, count.kind, count.output, parameters, count.multiply_adds)
+
+
+def _shortened(name: str, width: int = 26) -> str:
+    """Return a name that fits its column; of a long one the middle is left out."""
+    half = width // 2
+    return name if len(name) <= width else f"{name[: half - 1]}…{name[half - width :]}"
 
 
 def _number(value: int) -> str:

@@ -92,8 +92,8 @@ def _resnet(model: Network, state: dict[str, Array]) -> Foreign:
         return Foreign(f"timm legacy_{name}", {_legacy_name(n, config): a for n, a in state.items()})
     raise InputError(
         f"{model.name}: no network of timm or torchvision has its strides in the {config.stride_in} and the "
-        f"max pool {config.pool!r}; torchvision's and timm's newer ones have stride_in='3x3' and pool='padded', "
-        "timm's legacy ones, all with SE, '1x1' (ResNeXt: '3x3') and 'ceil'"
+        f"max pool {config.pool!r}; torchvision's and timm's newer ones have stride_in='3x3' and "
+        "pool='padded', timm's legacy ones, all with SE, '1x1' (ResNeXt: '3x3') and 'ceil'"
     )
 
 
