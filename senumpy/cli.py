@@ -254,6 +254,9 @@ def _add_bench(parsers: Any) -> None:
         metavar="CASE",
         help="train, inference, cost, ladder, op, or part of a name (all)",
     )
+    parser.add_argument(
+        "--models", action="store_true", help="images/s of each family of networks, and what SE costs in it"
+    )
     parser.add_argument("--engine", metavar="NAME", help="who computes (numba where installed, else numpy)")
     parser.add_argument(
         "--threads",

@@ -169,14 +169,16 @@ def bench(arguments: argparse.Namespace) -> int:
         raise InputError(f"--plot: no folder {arguments.plot.parent}")
     if arguments.plot is not None and arguments.plot.suffix.lower() != ".png":
         raise InputError(f"--plot: got {arguments.plot.name}, wanted a name that ends in .png")
-    bench.check_settings(arguments.cases, arguments.engine, arguments.repeats)  # before anything is measured
+    models = arguments.models  # what is asked for is checked before anything is measured
+    bench.check_settings(arguments.cases, arguments.engine, arguments.repeats, models=models)
     quiet = arguments.json
     with _status_line() as progress:
         progress("the machine's limits")
         limits = bench.measure_limits(threads)
         machine = bench.machine(threads, limits)
         if not quiet:
-            print("\n".join([*bench.machine_lines(machine), "", bench.HEADER]), flush=True)
+            header = bench.MODELS_HEADER if models else bench.HEADER
+            print("\n".join([*bench.machine_lines(machine), "", header]), flush=True)
 
         def show(row: Any) -> None:
             progress("")
@@ -190,6 +192,7 @@ def bench(arguments: argparse.Namespace) -> int:
             repeats=arguments.repeats,
             progress=progress,
             report=show,
+            models=models,
         )
     if quiet:
         settings = {"engine": arguments.engine or bench.default_engine(), "repeats": arguments.repeats}

@@ -12,7 +12,11 @@ import pytest
 import senumpy
 
 # What `senumpy bench` imports in a process of its own, if the peer is installed.
-PEERS = {"senumpy.bench.torch_peer": "torch", "senumpy.bench.onnx_peer": "onnx"}
+PEERS = {
+    "senumpy.bench.torch_peer": "torch",
+    "senumpy.bench.torch_networks": "torch",
+    "senumpy.bench.onnx_peer": "onnx",
+}
 MODULES = [
     info.name
     for info in pkgutil.walk_packages(senumpy.__path__, "senumpy.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from senumpy.bench.workloads import ModelWork, OpWork, Work, conv
@@ -23,8 +23,9 @@ class Contender:
 class Case:
     """Some contenders, measured in turns.
 
-    `kind` is "train", "inference", "cost" (the same library with and without SE), "ladder" (one operation by
-    our engines, from loops to Winograd, from steps to one go) or "op".
+    `kind` is "train", "inference", "cost" (the same library with and without SE), "models" (the same for a
+    family of networks), "ladder" (one operation by our engines, from loops to Winograd, from steps to one go)
+    or "op".
     """
 
     name: str
@@ -112,11 +113,41 @@ CASES = (
     _op("residual tail 256 56", _TAIL),
     _op("linear 2048-1000", OpWork("linear", ((64, 2048), (1000, 2048), (1000,)), (), 64 * 2048 * 1000)),
 )
+# With and without SE, one of each family; (name, batch, side of the images, classes).
+_FAMILIES = (
+    ("resnet50", 8, 224, 1000),
+    ("resnext50_32x4d", 8, 224, 1000),
+    ("vgg16_bn", 4, 224, 1000),
+    ("bn_inception", 8, 224, 1000),
+    ("inception_resnet_v2", 4, 299, 1000),
+    ("mobilenet", 16, 224, 1000),
+    ("shufflenet", 16, 224, 1000),
+    ("resnet56_cifar", 128, 32, 10),
+    ("preact_resnet164_cifar", 64, 32, 10),
+    ("wrn16_8_cifar", 32, 32, 10),
+    ("shake_shake26_2x96d_cifar", 16, 32, 10),
+)
+
+
+def _families() -> Iterator[Case]:
+    """Yield a training step and an inference of each family, ours and PyTorch's, with SE and without."""
+    for name, batch, size, classes in _FAMILIES:
+        for kind in ("train", "inference"):
+            works = [
+                ModelWork(model, batch, kind == "train", size, 3, classes) for model in (f"se_{name}", name)
+            ]
+            contenders = tuple(Contender(library, work) for library in (OURS, "pytorch") for work in works)
+            yield Case(f"{kind} {name}, batch {batch}", "models", contenders)
+
+
+MODEL_CASES = tuple(_families())
 KINDS = ("train", "inference", "cost", "ladder", "op")
 
 
-def select_cases(wanted: Iterable[str]) -> list[Case]:
+def select_cases(wanted: Iterable[str], *, models: bool = False) -> list[Case]:
     """Return the cases of a kind, or with a text in their name; all where none is wanted.
+
+    With `models` it is the families of networks that are chosen from.
 
     Raises
     ------
@@ -124,14 +155,15 @@ def select_cases(wanted: Iterable[str]) -> list[Case]:
         A text fits no case.
     """
     wanted = list(wanted)
+    cases = MODEL_CASES if models else CASES
 
     def fits(case: Case, text: str) -> bool:
-        return text == case.kind if text in KINDS else text in case.name
+        return text == case.kind if text in KINDS and not models else text in case.name
 
     for text in wanted:
-        if not any(fits(case, text) for case in CASES):
-            names = "; ".join(case.name for case in CASES)
+        if not any(fits(case, text) for case in cases):
+            names = "; ".join(case.name for case in cases)
             raise InputError(
                 f"no case has {text!r} in its name; wanted {', '.join(KINDS)}, or part of: {names}"
             )
-    return [case for case in CASES if not wanted or any(fits(case, text) for text in wanted)]
+    return [case for case in cases if not wanted or any(fits(case, text) for text in wanted)]

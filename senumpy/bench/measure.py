@@ -35,11 +35,14 @@ class Result:
     spread : float
         Slowest over fastest of the repeats.
     ratio : float or None
-        Seconds over ours: above 1 we are faster. In a case of kind "cost", seconds with SE over without.
+        Seconds over ours: above 1 we are faster. In cases of kind "cost" and "models", seconds with SE over
+        without.
     peak_bytes : int or None
         Of networks.
     gflops, gbytes : float
         Achieved rates; 0 where it doesn't apply.
+    images_per_second : float or None
+        Of networks.
     """
 
     library: str
@@ -50,6 +53,7 @@ class Result:
     peak_bytes: int | None
     gflops: float
     gbytes: float
+    images_per_second: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result for JSON."""
@@ -85,6 +89,7 @@ def run(
     repeats: int = 5,
     progress: Progress = lambda text: None,
     report: Callable[[Row], None] = lambda row: None,
+    models: bool = False,
 ) -> list[Row]:
     """Measure cases one after the other; `report` is called with each row as soon as it is known.
 
@@ -93,7 +98,7 @@ def run(
     InputError
         Bad settings, or a case that doesn't exist.
     """
-    chosen = check_settings(wanted, engine_name, repeats)
+    chosen = check_settings(wanted, engine_name, repeats, models=models)
     name = engine_name or default_engine()
     threads = threads or default_threads()
     rows = []
@@ -106,12 +111,14 @@ def run(
     return rows
 
 
-def check_settings(wanted: Iterable[str], engine_name: str | None, repeats: int) -> list[Case]:
+def check_settings(
+    wanted: Iterable[str], engine_name: str | None, repeats: int, *, models: bool = False
+) -> list[Case]:
     """Return the chosen cases; raise InputError for a case or an engine that isn't there, or no repeats."""
     if repeats < 1:
         raise InputError(f"repeats: got {repeats}, wanted at least 1")
     engine(engine_name or default_engine())
-    return select_cases(wanted)
+    return select_cases(wanted, models=models)
 
 
 def machine(threads: int, limits: Limits) -> dict[str, Any]:
@@ -192,7 +199,7 @@ def _results(
     medians = [statistics.median(t) for t in times]
     for k, (contender, library, _) in enumerate(ready):
         work, seconds = contender.work, medians[k]
-        if case.kind == "cost":
+        if case.kind in ("cost", "models"):
             # pairs of with and without
             ratio = seconds / medians[k + 1] if k % 2 == 0 and k + 1 < len(medians) else None
         else:
@@ -210,6 +217,7 @@ def _results(
                 peaks[k],
                 2e-9 * work.multiply_adds / seconds,
                 1e-9 * work.moved_bytes / seconds,
+                work.batch / seconds if isinstance(work, ModelWork) else None,
             )
         )
     return results

@@ -10,15 +10,20 @@ from senumpy.bench.limits import Limits
 from senumpy.bench.measure import Result, Row
 from senumpy.errors import InputError
 
-HEADER = f"{'':<28}{'ms':>9}{'ratio':>8}{'GFLOP/s':>9}{'of limit':>9}{'GB/s':>7}{'MiB':>8}"
+_COLUMNS = "{:<28}{:>9}{:>8}{:>9}{:>9}{:>7}{:>8}"
+HEADER = _COLUMNS.format("", "ms", "ratio", "GFLOP/s", "of limit", "GB/s", "MiB")
+MODELS_HEADER = _COLUMNS.format("", "ms", "SE", "GFLOP/s", "of limit", "img/s", "MiB")
 
 
 def lines(row: Row, limits: Limits) -> Iterator[str]:
     """Yield the lines of a row: the case, then a line for each contender."""
     yield row.case.name
     for result in row.results:
-        name = result.library if row.case.kind != "cost" else f"{result.library} {result.work}"
-        yield f"  {name:<26}{_ms(result.seconds):>9}{_ratio(result):>8}{_rates(result, limits)}"
+        name = f"{result.library} {result.work}" if row.case.kind in ("cost", "models") else result.library
+        name = name.removesuffix("_cifar")
+        moved = result.gbytes if row.case.kind != "models" else result.images_per_second
+        rates = _rates(result, limits, f"{moved:.1f}" if moved else "")
+        yield f"  {name:<26}{_ms(result.seconds):>9}{_ratio(result):>8}{rates}"
     for problem in row.problems:
         yield f"  ({problem})"[:80]
 
@@ -79,9 +84,8 @@ def _ratio(result: Result) -> str:
     return "" if result.ratio is None else f"{result.ratio:.2f}"
 
 
-def _rates(result: Result, limits: Limits) -> str:
+def _rates(result: Result, limits: Limits, moved: str) -> str:
     flops = f"{result.gflops:.0f}" if result.gflops else ""
     share = max(result.gflops / limits.gflops, result.gbytes / limits.gbytes)
-    memory = f"{result.gbytes:.1f}" if result.gbytes else ""
     peak = "" if result.peak_bytes is None else f"{result.peak_bytes / 2**20:,.0f}"
-    return f"{flops:>9}{100 * share:>7.0f} %{memory:>7}{peak:>8}"
+    return f"{flops:>9}{100 * share:>7.0f} %{moved:>7}{peak:>8}"

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from senumpy.bench.ours import random_arrays
+from senumpy.bench.torch_networks import torch_network
 from senumpy.bench.workloads import ModelWork, OpWork, Work
 from senumpy.layers import SEConfig
 from senumpy.models import ResNetConfig, model_config
@@ -44,19 +45,22 @@ class TorchUnit(nn.Module):
         out = width * (4 if bottleneck else 1)
         if bottleneck:
             first, second = (stride, 1) if config.stride_in == "1x1" else (1, stride)
-            shapes = [(channels, width, 1, first), (width, width, 3, second), (width, out, 1, 1)]
+            inner = width * config.group_width // 64 * config.groups
+            reduced, g = inner // config.first_1x1, config.groups
+            shapes = [(channels, reduced, 1, first, 1), (reduced, inner, 3, second, g), (inner, out, 1, 1, 1)]
         else:
-            shapes = [(channels, width, 3, stride), (width, width, 3, 1)]
-        for k, (i, o, kernel, s) in enumerate(shapes, start=1):
-            setattr(self, f"conv{k}", nn.Conv2d(i, o, kernel, s, kernel // 2, bias=False))
+            shapes = [(channels, width, 3, stride, 1), (width, width, 3, 1, 1)]
+        for k, (i, o, kernel, s, groups) in enumerate(shapes, start=1):
+            conv = nn.Conv2d(i, o, kernel, s, kernel // 2, groups=groups, bias=False)
+            setattr(self, f"conv{k}", conv)
             setattr(self, f"bn{k}", nn.BatchNorm2d(o))
         self.depth = len(shapes)
         self.se = TorchSE(out, se) if se else nn.Identity()
         self.downsample = nn.Identity()
         if stride != 1 or channels != out:
-            self.downsample = nn.Sequential(
-                nn.Conv2d(channels, out, 1, stride, bias=False), nn.BatchNorm2d(out)
-            )
+            kernel = 3 if config.shortcut == "projection3x3" and stride > 1 else 1
+            projection = nn.Conv2d(channels, out, kernel, stride, kernel // 2, bias=False)
+            self.downsample = nn.Sequential(projection, nn.BatchNorm2d(out))
 
     def forward(self, x: Any) -> Any:
         """Return the unit's result; ReLUs work in place, as in torchvision."""
@@ -73,16 +77,16 @@ class TorchResNet(nn.Module):
 
     def __init__(self, config: ResNetConfig, in_channels: int, num_classes: int):
         super().__init__()
-        width = config.widths[0]
-        imagenet = config.stem == "imagenet"
-        kernel, stride, padding = (7, 2, 3) if imagenet else (3, 1, 1)
-        self.conv1 = nn.Conv2d(in_channels, width, kernel, stride, padding, bias=False)
+        width = config.stem_width or config.widths[0]
+        kernel, stride, padding = (7, 2, 3) if config.stem == "imagenet" else (3, 1, 1)
+        self.conv1: nn.Module = nn.Conv2d(in_channels, width, kernel, stride, padding, bias=False)
+        if config.stem == "deep":
+            self.conv1 = _deep_stem(in_channels, width)
         self.bn1 = nn.BatchNorm2d(width)
         self.pool: nn.Module = nn.Identity()
-        if imagenet and config.pool == "ceil":
-            self.pool = nn.MaxPool2d(3, 2, ceil_mode=True)
-        elif imagenet:
-            self.pool = nn.MaxPool2d(3, 2, padding=1)
+        if config.stem != "cifar":
+            ceil = config.pool == "ceil"
+            self.pool = nn.MaxPool2d(3, 2, padding=0 if ceil else 1, ceil_mode=ceil)
         channels = width
         self.stages = len(config.blocks)
         for k, (width, blocks) in enumerate(zip(config.widths, config.blocks, strict=True), start=1):
@@ -92,6 +96,7 @@ class TorchResNet(nn.Module):
                 units.append(TorchUnit(channels, width, 2 if k > 1 and b == 0 else 1, config, se))
                 channels = width * (4 if config.unit == "bottleneck" else 1)
             setattr(self, f"layer{k}", nn.Sequential(*units))
+        self.dropout = nn.Dropout(config.dropout)
         self.fc = nn.Linear(channels, num_classes)
 
     def forward(self, x: Any) -> Any:
@@ -99,7 +104,16 @@ class TorchResNet(nn.Module):
         x = self.pool(torch.relu_(self.bn1(self.conv1(x))))
         for k in range(1, self.stages + 1):
             x = getattr(self, f"layer{k}")(x)
-        return self.fc(x.mean(dim=(2, 3)))
+        return self.fc(self.dropout(x.mean(dim=(2, 3))))
+
+
+def _deep_stem(in_channels: int, width: int) -> nn.Sequential:
+    half = width // 2
+    return nn.Sequential(
+        nn.Conv2d(in_channels, half, 3, 2, 1, bias=False), nn.BatchNorm2d(half), nn.ReLU(inplace=True),
+        nn.Conv2d(half, half, 3, 1, 1, bias=False), nn.BatchNorm2d(half), nn.ReLU(inplace=True),
+        nn.Conv2d(half, width, 3, 1, 1, bias=False),
+    )  # fmt: skip
 
 
 def prepare(work: Work, threads: int) -> Callable[[], Any]:
@@ -124,7 +138,9 @@ def _seconds(run: Callable[[], Any]) -> float:
 
 def _model(work: ModelWork, memory_format: Any) -> Callable[[], Any]:
     torch.manual_seed(0)
-    model = TorchResNet(model_config(work.model), work.channels, work.classes)
+    model = torch_network(work.model, work.classes)
+    if model is None:
+        model = TorchResNet(model_config(work.model), work.channels, work.classes)
     model = model.to(memory_format=memory_format)
     x = torch.randn(work.batch, work.channels, work.size, work.size).contiguous(memory_format=memory_format)
     if not work.train:

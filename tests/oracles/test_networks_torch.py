@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import itertools
-
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from senumpy import create_model
+from senumpy.analysis import complexity
+from senumpy.bench import torch_networks as networks
+from senumpy.bench.cases import MODEL_CASES
+from senumpy.bench.torch_peer import TorchResNet
 from senumpy.layers import ShakeShake
-from tests.oracles import networks
+from senumpy.models import model_config
 
 
 def _mixtures(model, n):
@@ -28,22 +30,24 @@ def _shake(basic, mode):
         model.seed_draws(5)
         drawn = list(_mixtures(model, 3))
         model.seed_draws(5)
-        return networks.ShakeNet(5, 2, widths, basic=basic, alphas=itertools.chain(drawn))
+        return networks.ShakeNet(5, 2, widths, basic=basic, se=True, alphas=iter(drawn))
 
     return {"blocks": (2, 2, 2), "widths": widths, "backward_mode": mode}, build
 
 
 PRE = {
-    "se_preact_resnet110_cifar": ({}, lambda _: networks.PreActNet(5, 18, (16, 32, 64), bottleneck=False)),
-    "se_preact_resnet164_cifar": (
-        {"blocks": (2, 2, 2)}, lambda _: networks.PreActNet(5, 2, (16, 32, 64), bottleneck=True),
+    "se_preact_resnet110_cifar": (
+        {}, lambda _: networks.PreActNet(5, 18, (16, 32, 64), bottleneck=False, se=True),
     ),
-    "se_wrn16_8_cifar": ({}, lambda _: networks.PreActNet(5, 2, (128, 256, 512), bottleneck=False)),
+    "se_preact_resnet164_cifar": (
+        {"blocks": (2, 2, 2)}, lambda _: networks.PreActNet(5, 2, (16, 32, 64), bottleneck=True, se=True),
+    ),
+    "se_wrn16_8_cifar": ({}, lambda _: networks.PreActNet(5, 2, (128, 256, 512), bottleneck=False, se=True)),
 }  # fmt: skip
 NETWORKS = {
-    "se_bn_inception": ({}, lambda _: networks.SEBNInception(5)),
-    "se_mobilenet": ({}, lambda _: networks.SEMobileNet(5)),
-    "se_shufflenet": ({}, lambda _: networks.SEShuffleNet(5)),
+    "se_bn_inception": ({}, lambda _: networks.BNInception(5, True)),
+    "se_mobilenet": ({}, lambda _: networks.MobileNet(5, True)),
+    "se_shufflenet": ({}, lambda _: networks.ShuffleNet(5, True)),
     **PRE,
     "se_shake_shake26_2x96d_cifar": _shake(True, "shake"),
     "se_shake_even29_2x4x64d_cifar": _shake(False, "even"),
@@ -86,3 +90,16 @@ def test_forward_gradients_statistics_and_evaluation(name, engine, rng):
     twin.eval()
     with model.inference():
         close(model.forward(x), twin(torch.tensor(x)).detach().numpy(), "logits in evaluation")
+
+
+@pytest.mark.parametrize("case", MODEL_CASES, ids=lambda case: case.name)
+def test_both_sides_of_the_bench_have_the_same_size(case):
+    # the convolutions, linear layers and batch norms of both; biases before batch norm are nobody's
+    for contender in case.contenders:
+        work = contender.work
+        if contender.library == "pytorch" and work.train:
+            twin = networks.torch_network(work.model, work.classes)
+            if twin is None:
+                twin = TorchResNet(model_config(work.model), work.channels, work.classes)
+            ours = complexity(work.model, num_classes=work.classes).total("parameters")
+            assert sum(p.numel() for p in twin.parameters()) == ours
