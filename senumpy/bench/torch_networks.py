@@ -412,7 +412,8 @@ class InceptionResNet(nn.Module):
         )
 
         def units(kind: int, count: int, scale: float, relu: bool = True) -> list[nn.Module]:
-            return [InceptionUnit(*kinds[kind], scale, relu, se) for _ in range(count)]
+            channels, chains = kinds[kind]
+            return [InceptionUnit(channels, chains, scale, relu, se) for _ in range(count)]
 
         self.features = nn.Sequential(
             Chain(3, (32, 3), stride=2), Chain(32, (32, 3), pads=False), Chain(32, (64, 3)),
