@@ -128,7 +128,7 @@ def test_rows(monkeypatch):
     cases = (
         Case("tiny", "train", (Contender(OURS, TINY), Contender("numpy", TINY), Contender("pytroch", TINY))),
     )
-    monkeypatch.setattr("senumpy.bench.measure.select_cases", lambda wanted: list(cases))
+    monkeypatch.setattr("senumpy.bench.measure.select_cases", lambda wanted, models: list(cases))
     seen, said = [], []
     rows = bench.run(engine_name="naive", repeats=2, progress=said.append, report=seen.append, threads=1)
     assert rows == seen
