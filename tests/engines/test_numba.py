@@ -256,3 +256,10 @@ def test_a_bias_gradient_over_many_pixels_is_exact(numba, rng):
     db = numba.conv2d_backward(dy, cache).db
     # lines of 112 numbers are summed in float32
     np.testing.assert_allclose(db, dy.sum(axis=(0, 2, 3), dtype=np.float64), rtol=2 * np.sqrt(112) * EPS32)
+
+
+def test_the_mean_of_a_large_image_keeps_its_digits(engine, rng):
+    # 262,144 pixels far from zero: summed one after the other in float32 they lose five digits.
+    x = (rng.normal(size=(1, 3, 512, 512)) + 100).astype("float32")
+    got = engine.global_avg_pool_forward(x)[0]
+    np.testing.assert_allclose(got, x.astype("float64").mean((2, 3)), rtol=2e-6)

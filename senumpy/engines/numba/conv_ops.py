@@ -7,11 +7,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from senumpy.engines.base import Engine
-from senumpy.engines.numba import convolution, norm, passes
+from senumpy.engines.numba import convolution, norm
 from senumpy.engines.numba.convolution import Convolution, Epilogue, no_epilogue
 from senumpy.engines.numba.geometry import Array, Geometry, as_image
 from senumpy.engines.numba.norm import Norm
 from senumpy.engines.numba.runtime import NOTHING, Runtime, flat
+from senumpy.engines.numba.tail import image_means
 from senumpy.ops.arrays import check_upstream
 from senumpy.ops.batchnorm import check_batch_arguments, check_norm_arguments
 from senumpy.ops.conv2d import Conv2dGradients, check_conv_arguments
@@ -109,9 +110,8 @@ class ConvOps(Engine):
 
     def _bias_gradient(self, dy: Array, g: Geometry) -> Array:
         """Return the sum of dy over all pixels: by lines, and these in float64, so that little is lost."""
-        lines = self.runtime.empty(g.n * g.out_h * g.o, dy.dtype)
-        self.runtime.run(passes.means, dy, g.n * g.out_h, g.out_w, g.o, lines)
-        total: Array = lines.reshape(-1, g.o).sum(axis=0, dtype=np.float64) * g.out_w
+        lines = image_means(self.runtime, dy, g.n * g.out_h, g.out_w, g.o)
+        total: Array = lines.sum(axis=0, dtype=np.float64) * g.out_w
         return total.astype(dy.dtype)
 
     def _conv_gradients(self, dy: Array, cache: ConvCache, need_dx: bool) -> tuple[Array | None, Array]:

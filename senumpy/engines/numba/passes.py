@@ -57,21 +57,35 @@ def statistics(pool, x, images, rows, c, mean, deviation):
 
 
 @kernel
-def _means_chunk(x, rows, c, mean, chunk, thread):
+def _sums_chunk(x, rows, c, sums, chunk, thread):
+    _, first, count = _block(chunk, rows)
     to = chunk * c
     for k in range(c):
-        mean[_index(to + k)] = 0
-    for r in range(chunk * rows, (chunk + 1) * rows):
+        sums[_index(to + k)] = 0
+    for r in range(first, first + count):
         for k in range(c):
-            mean[_index(to + k)] += x[_index(r * c + k)]
+            sums[_index(to + k)] += x[_index(r * c + k)]
+
+
+@kernel
+def _means_chunk(sums, rows, c, mean, chunk, thread):
+    blocks = (rows + BLOCK_ROWS - 1) // BLOCK_ROWS
+    to, at = chunk * c, chunk * blocks * c
     for k in range(c):
-        mean[_index(to + k)] /= x.dtype.type(rows)
+        mean[_index(to + k)] = sums[_index(at + k)]
+    for block in range(1, blocks):
+        for k in range(c):
+            mean[_index(to + k)] += sums[_index(at + block * c + k)]
+    for k in range(c):
+        mean[_index(to + k)] /= mean.dtype.type(rows)
 
 
 @compiled
-def means(pool, x, images, rows, c, mean):
-    """Compute the mean (images, C) of each image."""
-    parallel_for(pool, images, _means_chunk, (x, rows, c, mean))
+def means(pool, x, images, rows, c, sums, mean):
+    """Compute the mean (images, C) of each image from the sums of its blocks, (blocks, C)."""
+    blocks = (rows + BLOCK_ROWS - 1) // BLOCK_ROWS
+    parallel_for(pool, images * blocks, _sums_chunk, (x, rows, c, sums))
+    parallel_for(pool, images, _means_chunk, (sums, rows, c, mean))
 
 
 @compiled

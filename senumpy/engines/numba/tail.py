@@ -93,5 +93,6 @@ def backward(runtime: Runtime, dy: Array, cache: TailCache) -> tuple[Array, Arra
 def image_means(runtime: Runtime, x: Array, n: int, rows: int, c: int) -> Array:
     """Return the mean of each image's channels, (N, C), in the dtype of x."""
     mean = np.empty((n, c), x.dtype)
-    runtime.run(passes.means, x, n, rows, c, mean.reshape(-1))
+    sums = runtime.empty(n * -(-rows // passes.BLOCK_ROWS) * c, x.dtype)
+    runtime.run(passes.means, x, n, rows, c, sums, mean.reshape(-1))
     return mean
