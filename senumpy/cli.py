@@ -14,7 +14,6 @@ from typing import Any, NoReturn
 
 from senumpy import __version__, commands
 from senumpy.commands import BAD_INPUT, DONE, INTERRUPTED
-from senumpy.errors import InputError
 
 _WEIGHTS = "weights: .safetensors, or PyTorch's .pth, .th, .bin"
 
@@ -32,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as error:
         print(f"senumpy: {str(error) or 'interrupted'}", file=sys.stderr)
         return INTERRUPTED
-    except (InputError, OSError, MemoryError) as error:
+    except (ValueError, OSError, MemoryError) as error:  # InputError is a ValueError; operations raise others
         if arguments.debug:
             raise
         print(f"senumpy: {_one_line(error)}", file=sys.stderr)

@@ -88,6 +88,10 @@ def export(arguments: argparse.Namespace) -> int:
     target = arguments.to
     if target.suffix not in (".safetensors", ".onnx"):
         raise InputError(f"--to: got {target.name}, wanted a name that ends in .safetensors or .onnx")
+    if arguments.names == "twin" and target.suffix == ".onnx":
+        raise InputError("--names goes with a .safetensors file: the names in a graph are senumpy's")
+    if arguments.input_size is not None and arguments.input_size < 1:
+        raise InputError(f"--input-size: got {arguments.input_size}, wanted at least 1")
     if arguments.input_size is not None and target.suffix != ".onnx":
         raise InputError("--input-size goes with an .onnx file: weights have no image size")
     loaded = interop.import_weights(arguments.weights)
@@ -98,7 +102,9 @@ def export(arguments: argparse.Namespace) -> int:
     elif arguments.names == "twin":
         names = interop.save_foreign(target, loaded.model)
     else:
-        interop.save_weights(target, loaded.model)
+        interop.save_weights(
+            target, loaded.model, preprocessing=loaded.preprocessing, class_names=loaded.class_names
+        )
     if arguments.json:
         result = {"model": loaded.model.name, "from": loaded.layout, "names": names, "written": str(target)}
         _print_json(result)

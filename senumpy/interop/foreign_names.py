@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from senumpy.errors import InputError
 from senumpy.layers import SEConfig
-from senumpy.models import Network, ResNetConfig
+from senumpy.models import Network, ResNetConfig, model_config
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -30,6 +31,13 @@ def foreign_state(model: Network) -> Foreign:
     """
     state = {name: _with_kernels(name, array) for name, array in model.state_dict().items()}
     config = model.config
+    published: Any = model_config(model.name)
+    free = {"stride_in", "pool", "dropout", "se"} if isinstance(config, ResNetConfig) else {"se"}
+    if model.name == "mobilenet":
+        free = {"activation"}
+    same = {name: getattr(published, name) for name in free}
+    if replace(config, **same) != published:
+        raise InputError(f"{model.name}: timm and torchvision have it as published alone, this is {config}")
     if isinstance(config, ResNetConfig):
         return _resnet(model, state)
     if model.name == "vgg16_bn":
@@ -85,7 +93,8 @@ def _resnet(model: Network, state: dict[str, Array]) -> Foreign:
             )
         if model.name == "senet154":
             return Foreign("timm senet154", state)
-        return Foreign(f"timm se{suffix}" if se else f"torchvision {suffix}", state)
+        library = "timm" if suffix == "resnext101_32x4d" else "torchvision"  # which has other widths
+        return Foreign(f"timm se{suffix}" if se else f"{library} {suffix}", state)
     legacy = (config.pool, config.stride_in) == ("ceil", published)
     if se and bottleneck and legacy and se.reduction == 16:
         name = suffix if suffix == "senet154" else f"se{suffix}"

@@ -11,7 +11,8 @@
 | timm's Inception-ResNet-v2 | `mixed_5b.` | | | |
 
 Stride position, max pool and activation can't be seen in a file of weights: with the wrong ones it loads and
-is silently worse. Hence the layout decides.
+is silently worse. Hence the layout decides. What has the very same names and shapes can't be told apart:
+timm's ResNets with blur or average pooling (`resnetblur*`, `resnetaa*`) are taken for plain ones.
 """
 
 from __future__ import annotations
@@ -96,11 +97,21 @@ def _as_it_is(name: str, array: Array, read: Read) -> Array:
 
 
 def _resnet(layout: str, shapes: Shapes, where: str, rename: Callable[[str], str], **settings: Any) -> Layout:
-    sources = {rename(name): name for name in shapes}
+    sources = _renamed(shapes, rename, where)
     found: ResNetShapes = find_resnet({ours: shapes[name] for ours, name in sources.items()}, where)
     if not found.is_basic and "stride_in" not in settings:
         settings["stride_in"] = "1x1" if found.groups == 1 else "3x3"
     return Layout(layout, found.model, {**found.settings, **settings}, sources, _as_it_is)
+
+
+def _renamed(shapes: Shapes, rename: Callable[[str], str], where: str) -> dict[str, str]:
+    """Return the file's names by ours; two of the file for one of ours are an error."""
+    sources: dict[str, str] = {}
+    for name in shapes:
+        other = sources.setdefault(rename(name), name)
+        if other != name:
+            raise InputError(f"{where}: tensors {other!r} and {name!r} are the same one, wanted either")
+    return sources
 
 
 def _torchvision_resnet(shapes: Shapes, where: str) -> Layout:
@@ -150,13 +161,17 @@ def _vgg(shapes: Shapes, where: str) -> Layout:
     if "features.1.running_mean" not in shapes:
         raise InputError(f"{where}: a VGG without batch norm; the networks here have it (vgg16_bn)")
     renames = {"pre_logits.fc1": "classifier.0", "pre_logits.fc2": "classifier.3", "head.fc": "classifier.6"}
-    sources = {}
-    for name in shapes:
+
+    def rename(name: str) -> str:
         stem, _, kind = name.rpartition(".")
-        ours = f"{renames.get(stem, stem)}.{kind}"
+        return f"{renames.get(stem, stem)}.{kind}"
+
+    sources = _renamed(shapes, rename, where)
+    for name in list(sources):
         # A bias before batch norm shifts nothing but the mean: the running mean takes it in.
-        if not re.fullmatch(r"features\.\d+\.bias", name) or f"{stem}.running_mean" in shapes:
-            sources[ours] = name
+        stem = name.removesuffix(".bias")
+        if re.fullmatch(r"features\.\d+", stem) and f"{stem}.running_mean" not in shapes:
+            del sources[name]
     hidden, *inputs = shapes[sources["classifier.0.weight"]]
     pixels = int(np.prod(inputs)) // 512
     settings = {

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +16,7 @@ from senumpy.errors import InputError
 from senumpy.interop.foreign_names import foreign_state
 from senumpy.interop.layouts import IMAGENET, Layout, Preprocessing, recognise
 from senumpy.layers import SEConfig
-from senumpy.models import Network, create_model, model_config
+from senumpy.models import Network, create_model, model_config, settings_for
 from senumpy.storage import TensorFile, save_tensors
 
 FORMAT = "senumpy weights"
@@ -57,30 +58,51 @@ def import_weights(path: str | Path, *, engine: str | Engine = "numpy", dtype: A
     if path.is_dir():
         path /= "checkpoint.safetensors"  # of a run folder
     state, metadata = _open(path)
-    if metadata.get("format", "").startswith("senumpy"):
-        layout = _own(state, metadata, str(path))
-    else:
-        layout = recognise({name: tuple(a.shape) for name, a in state.items()}, str(path))
-    model = create_model(layout.model, engine=engine, dtype=dtype, seed=None, **layout.settings)
+    try:
+        if metadata.get("format", "").startswith("senumpy"):
+            layout = _own(state, metadata, str(path))
+        else:
+            layout = recognise({name: tuple(a.shape) for name, a in state.items()}, str(path))
+        model = create_model(layout.model, engine=engine, dtype=dtype, seed=None, **layout.settings)
+    except InputError as error:
+        raise InputError(str(error) if str(path) in str(error) else f"{path}: {error}") from None
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        # Names of a known layout on tensors that don't make a network: there is no end of such files.
+        raise InputError(
+            f"{path}: has names of a known layout, but not the tensors of a network ({error!r})"
+        ) from None
     try:
         model.load_state_dict(_Renamed(state, layout))
     except InputError as error:
         raise InputError(f"{path} ({layout.name}, {layout.model}): {error}") from None
     for name, holder in [*model.named_parameters(), *model.named_buffers()]:
-        if not np.isfinite(model.engine.to_numpy(holder.value)).all():
-            source = layout.sources[name]
-            raise InputError(f"{path}: tensor {source!r} holds NaN or infinity, wanted finite numbers")
+        numbers, source = model.engine.to_numpy(holder.value), layout.sources[name]
+        if not np.isfinite(numbers).all():
+            raise InputError(
+                f"{path}: tensor {source!r} holds NaN, infinity or what is too large for {numbers.dtype}, "
+                "wanted finite numbers"
+            )
+        if name.endswith("running_var") and numbers.min() < 0:
+            raise InputError(f"{path}: tensor {source!r} is a variance, and holds {numbers.min()}")
     return Imported(model, layout.name, layout.preprocessing, layout.class_names)
 
 
-def save_weights(path: Path, model: Network) -> None:
-    """Write parameters and buffers under their names, with what is needed to build the network again."""
+def save_weights(
+    path: Path,
+    model: Network,
+    *,
+    preprocessing: Preprocessing = IMAGENET,
+    class_names: Sequence[str] = (),
+) -> None:
+    """Write parameters and buffers under their names, with what is needed to build and use the network."""
     metadata = {
         "format": FORMAT,
         "model": model.name,
         "num_classes": str(model.num_classes),
         "in_channels": str(model.in_channels),
         "config": json.dumps(dataclasses.asdict(model.config)),
+        "preprocessing": json.dumps(preprocessing._asdict()),
+        "class_names": json.dumps(list(class_names)),
     }
     save_tensors(path, model.state_dict(), metadata)
 
@@ -120,23 +142,37 @@ def _torch_state(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise InputError(f"cannot read {path}: {'a folder' if path.is_dir() else 'no such file'}")
     try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what it would warn of is refused anyway
+            try:
+                loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+            except RuntimeError:  # the format before zip files can't be mapped
+                loaded = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # unpickling errors of many kinds; all of them mean: not weights alone
-        first = str(error).strip().splitlines()
         raise InputError(
-            f"{path}: PyTorch refuses it as a file of weights alone: {first[0] if first else error!r}"
+            f"{path}: PyTorch refuses it as a file of weights alone: it is damaged, or holds more than "
+            f"tensors ({type(error).__name__})"
         ) from None
     while isinstance(loaded, dict) and isinstance(loaded.get("state_dict"), dict):
         loaded = loaded["state_dict"]
-    if not isinstance(loaded, dict) or not all(isinstance(a, torch.Tensor) for a in loaded.values()):
+    if not isinstance(loaded, dict):
         raise InputError(f"{path}: wanted a dictionary of tensors by name, found {type(loaded).__name__}")
+    for name, tensor in loaded.items():
+        if not isinstance(name, str) or not isinstance(tensor, torch.Tensor):
+            found = f"{name!r}: {type(tensor).__name__}"
+            raise InputError(f"{path}: wanted tensors by name, alone or under 'state_dict', found {found}")
+        if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_meta:
+            raise InputError(f"{path}: tensor {name!r} is sparse, quantised or empty, wanted plain numbers")
     return {name: _as_numpy(tensor) for name, tensor in loaded.items()}
 
 
 def _as_numpy(tensor: Any) -> Any:
-    """Return the tensor's memory as an array; bfloat16, which NumPy lacks, as float32."""
+    """Return the tensor's memory as an array; floats that NumPy lacks (bfloat16, float8) as float32."""
     tensor = tensor.detach()
-    return (tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor).numpy()
+    known = ("torch.float16", "torch.float32", "torch.float64")
+    return (
+        tensor if not tensor.is_floating_point() or str(tensor.dtype) in known else tensor.float()
+    ).numpy()
 
 
 def _own(state: Mapping[str, Any], metadata: dict[str, str], where: str) -> Layout:
@@ -147,13 +183,18 @@ def _own(state: Mapping[str, Any], metadata: dict[str, str], where: str) -> Layo
         settings: dict[str, Any] = {field: int(metadata[field]) for field in ("num_classes", "in_channels")}
         if metadata["format"] == FORMAT:
             settings["config"] = _config(name, json.loads(metadata["config"]))
+        prepared, classes = IMAGENET, tuple(json.loads(metadata.get("class_names", "[]")))
+        if "preprocessing" in metadata:
+            fields = json.loads(metadata["preprocessing"])
+            mean, std = tuple(fields["mean"]), tuple(fields["std"])
+            prepared = Preprocessing(int(fields["resize"]), int(fields["size"]), mean, std)
         data = json.loads(metadata.get("data", "null"))
-        prepared, classes = IMAGENET, ()
         if data:  # a checkpoint knows the images that it was trained on
             side = max(data["image_shape"][:2])
             prepared = Preprocessing(side, side, tuple(data["mean"]), tuple(data["std"]))
             classes = tuple(data["class_names"])
-    except (KeyError, TypeError, ValueError) as error:
+            settings |= settings_for(name, side)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{where}: metadata of senumpy that can't be read: {error}") from None
     return Layout("senumpy", name, settings, sources, lambda _, array, read: array, prepared, classes)
 
@@ -198,7 +239,10 @@ class _Source:
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
         def read(name: str) -> np.ndarray[Any, Any]:
-            return np.asarray(self._state[name])
+            array = np.asarray(self._state[name])
+            if array.dtype.kind != "f":
+                raise InputError(f"tensor {name!r} has dtype {array.dtype}, wanted floating-point numbers")
+            return array
 
         array = self._layout.transform(self._name, read(self._layout.sources[self._name]), read)
         return array if dtype is None else array.astype(dtype, copy=False)

@@ -51,7 +51,9 @@ class SEConfig:
     stages: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.reduction, int) or self.reduction < 1:
+        if not isinstance(self.bias, bool):
+            raise InputError(f"bias: got {self.bias!r}, wanted True or False")
+        if not _is_int(self.reduction) or self.reduction < 1:
             raise InputError(f"reduction: got {self.reduction!r}, wanted an int >= 1")
         for field, value, known in (
             ("squeeze", self.squeeze, ("avg", "max", "none")),
@@ -61,8 +63,12 @@ class SEConfig:
         ):
             if value not in known:
                 raise InputError(f"{field}: got {value!r}, wanted one of {', '.join(known)}")
-        if self.stages is not None and (not self.stages or not set(self.stages) <= {1, 2, 3, 4, 5}):
-            raise InputError(f"stages: got {self.stages!r}, wanted some of 1 to 5, or None for all")
+        stages = self.stages
+        listed = isinstance(stages, tuple) and all(_is_int(s) and 1 <= s <= 5 for s in stages)
+        if stages is not None and not (stages and listed):
+            raise InputError(
+                f"stages: got {self.stages!r}, wanted a tuple with some of 1 to 5, or None for all"
+            )
 
     def hidden(self, channels: int) -> int:
         """Return the hidden width for `channels` channels."""
@@ -73,6 +79,10 @@ class SEConfig:
     def in_stage(self, stage: int) -> bool:
         """Return whether the stage of this number has SE."""
         return self.stages is None or stage in self.stages
+
+
+def _is_int(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 class SqueezeExcite(Layer):

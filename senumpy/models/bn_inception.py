@@ -15,6 +15,7 @@ import numpy as np
 from senumpy.engines import Engine
 from senumpy.layers import AvgPool2d, Branches, GlobalAvgPool, Layer, Linear, SEConfig, Sequential
 from senumpy.models.network import Maker, Network, only_standard
+from senumpy.ops.arrays import Array
 
 
 class Module(NamedTuple):
@@ -92,6 +93,19 @@ class BNInception(Network):
         self.avgpool = GlobalAvgPool(self.engine)
         self.fc = Linear(channels, num_classes, **make.settings)
         self._parts += [self.avgpool, self.fc]
+
+    def forward(self, x: Array) -> Array:
+        """See `Network`; raise for images whose maps can't be halved in modules 3c and 4e."""
+        for size in x.shape[2:]:
+            rest = (size + 1) // 2
+            for _ in range(2):
+                rest = max(0, rest - 2) // 2 + 1  # the two max pools round up
+            if rest % 4:
+                raise ValueError(
+                    f"x: got shape {x.shape}, with maps of {rest} at module 3a, wanted a multiple of 4: "
+                    "images of 64, 96, 128, 160, 192, 224, 256, ... pixels"
+                )
+        return super().forward(x)
 
 
 def _branches(make: Maker, channels: int, m: Module) -> tuple[Branches, int]:

@@ -106,6 +106,12 @@ def model_config(name: str) -> Any:
     return _entry(name).config
 
 
+def settings_for(name: str, image_size: int) -> dict[str, Any]:
+    """Return the settings that a network needs to take images of this height and width."""
+    fixed = hasattr(_entry(name).config, "image_size")
+    return {"image_size": image_size} if fixed else {}
+
+
 def create_model(
     name: str,
     *,
@@ -153,8 +159,12 @@ def create_model(
         raise InputError(f"dtype: got {dtype!r}, wanted float32 or float64")
     classes = entry.num_classes if num_classes is None else num_classes
     for field, value in (("num_classes", classes), ("in_channels", in_channels)):
-        if value < 1:
-            raise InputError(f"{field}: got {value}, wanted at least 1")
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise InputError(f"{field}: got {value!r}, wanted an int of at least 1")
+    if se is not None and not isinstance(se, SEConfig):
+        raise InputError(f"se: got {se!r}, wanted a SEConfig")
+    if config is not None and type(config) is not type(entry.config):
+        raise InputError(f"config: got {type(config).__name__}, wanted {type(entry.config).__name__}")
     entry = entry._replace(config=config or entry.config)
     known = {field.name for field in fields(entry.config)} - {"se"}
     for field in settings:
@@ -173,6 +183,7 @@ def create_model(
         rng=np.random.default_rng(seed),
         dtype=dtype,
     )
+    network.seed_draws(0 if seed is None else seed)  # until a trainer says more
     return network
 
 

@@ -89,14 +89,23 @@ class ResNetConfig:
 
     def __post_init__(self) -> None:
         for field, known in (
+            ("unit", tuple(EXPANSION)),
+            ("stem", ("imagenet", "deep", "cifar")),
+            ("activation", ("post", "pre")),
             ("stride_in", ("1x1", "3x3")),
             ("pool", ("ceil", "padded")),
             ("shortcut", ("projection", "projection3x3", "pad")),
         ):
             if getattr(self, field) not in known:
                 raise InputError(f"{field}: got {getattr(self, field)!r}, wanted one of {', '.join(known)}")
+        if len(self.blocks) != len(self.widths) or min(*self.blocks, *self.widths) < 1:
+            raise InputError(
+                f"blocks, widths: got {self.blocks} and {self.widths}, wanted a number for each stage"
+            )
+        if not 0.0 <= self.dropout < 1.0:
+            raise InputError(f"dropout: got {self.dropout!r}, wanted 0 <= dropout < 1")
         last = len(self.blocks) + 1
-        if self.se and self.se.stages and not set(self.se.stages) & set(range(2, last + 1)):
+        if self.se and self.se.stages and not set(self.se.stages) <= set(range(2, last + 1)):
             raise InputError(f"stages: got {self.se.stages}, wanted some of 2 to {last}")
 
     def inner(self, width: int) -> int:

@@ -108,6 +108,8 @@ def predict(
                 logits = loaded.model.forward(x)[0].astype(np.float64)
             except ValueError as error:
                 raise InputError(f"{path}: {error}") from None
+            if not np.isfinite(logits).all():
+                raise InputError(f"{path}: the network's result is not finite; are these trained weights?")
             gates = tuple(_summary(n, s[0]) for n, s in zip(blocks, watcher.gates, strict=True))
             results.append(Prediction(str(path), _guesses(logits, names, top), gates))
     return results
@@ -143,7 +145,7 @@ def _names(labels: str | Path | None, loaded: Imported) -> Sequence[str]:
     if labels is None:
         return loaded.class_names or [f"class {k}" for k in range(classes)]
     try:
-        lines = Path(labels).read_text(encoding="utf-8").splitlines()
+        lines = Path(labels).read_text(encoding="utf-8").rstrip().splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot read {labels}: {error}") from None
     if len(lines) != classes:

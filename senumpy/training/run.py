@@ -12,7 +12,7 @@ from typing import Any
 
 from senumpy.data import Dataset, DataSplits, load_data
 from senumpy.errors import InputError
-from senumpy.models import Network, create_model
+from senumpy.models import Network, create_model, settings_for
 from senumpy.storage import write_atomic
 from senumpy.training.checkpoint import Checkpoint, DataInfo, load_checkpoint, save_checkpoint
 from senumpy.training.config import TrainConfig
@@ -284,6 +284,7 @@ def _new_model(config: TrainConfig, splits: DataSplits) -> Network:
         in_channels=splits.train.image_shape[2],
         engine=engine_with_threads(config.engine, config.threads),
         seed=config.seed,
+        **settings_for(config.model, max(splits.train.image_shape[:2])),
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from senumpy.data import Dataset, FixedCrop, load_data
 from senumpy.errors import InputError
-from senumpy.models import Network, create_model
+from senumpy.models import Network, create_model, settings_for
 from senumpy.training.checkpoint import Checkpoint, load_checkpoint
 from senumpy.training.evaluate import evaluate, evaluate_crops
 from senumpy.training.folder import RunFolder
@@ -124,6 +124,7 @@ def _restored_model(checkpoint: Checkpoint, test: Dataset, engine: str) -> Netwo
         in_channels=checkpoint.in_channels,
         engine=engine_with_threads(engine, checkpoint.config.threads),
         dtype=checkpoint.dtype,
+        **settings_for(checkpoint.model, max(checkpoint.data.image_shape[:2])),
     )
     checkpoint.restore(model)
     return model

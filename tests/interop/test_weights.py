@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from senumpy import InputError, create_model
-from senumpy.interop import import_weights, load_model, save_weights
+from senumpy.interop import Preprocessing, import_weights, load_model, save_foreign, save_weights
 from senumpy.layers import SEConfig
 from senumpy.storage import load_tensors, save_tensors
 
@@ -64,7 +64,7 @@ def test_names_without_metadata_are_torchvision_s(tmp_path):
             r"wrong shape: bn1.bias \(got \(5,\), wanted \(64,\)",
         ),
         (lambda s: s["layer2.0.bn1.weight"].fill(np.nan), "tensor 'layer2.0.bn1.weight' holds NaN"),
-        (lambda s: s["bn1.running_var"].fill(np.inf), "tensor 'bn1.running_var' holds NaN or infinity"),
+        (lambda s: s["bn1.running_var"].fill(np.inf), "tensor 'bn1.running_var' holds NaN, infinity or"),
         (lambda s: s.pop("layer4.1.conv1.weight"), "a ResNet that is not known here: basic units, "),
     ],
 )
@@ -161,3 +161,62 @@ def test_a_vgg_s_biases_go_into_the_running_means(tmp_path, rng):
     save_tensors(path, state)
     back = load_model(path).state_dict()
     np.testing.assert_allclose(back["features.1.running_mean"], state["features.1.running_mean"] - bias)
+
+
+def test_what_a_network_expects_of_images_comes_back(tmp_path):
+    expected = Preprocessing(40, 32, (0.4, 0.5, 0.6), (0.2, 0.2, 0.3))
+    path = tmp_path / "w.safetensors"
+    save_weights(path, create_model("resnet8_cifar"), preprocessing=expected, class_names=list("abcdefghij"))
+    back = import_weights(path)
+    assert back.preprocessing == expected
+    assert back.class_names == tuple("abcdefghij")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda s: s["bn1.running_var"].fill(-1.0), "'bn1.running_var' is a variance, and holds -1.0"),
+        (lambda s: s.update({"fc.bias": np.zeros(4, "int64")}), "tensor 'fc.bias' has dtype int64"),
+        (lambda s: s.update({"module.conv1.weight": s["conv1.weight"]}), "surplus: module.conv1.weight"),
+        (lambda s: s.pop("fc.bias"), "missing: fc.bias"),
+        (
+            lambda s: s.update({"layer1.0.conv2.weight": np.zeros((64, 0, 3, 3))}),
+            "wrong shape: layer1.0.conv2",
+        ),
+    ],
+)
+def test_numbers_that_are_no_weights_are_named(change, message, tmp_path):
+    with pytest.raises(InputError, match=message):
+        load_model(_foreign(tmp_path, change))
+
+
+@pytest.mark.parametrize("first", ["features.0.weight", "conv_stem.weight", "layer0.conv1.weight"])
+def test_a_layout_s_first_name_alone_is_no_network(first, tmp_path):
+    names = [first, "features.1.running_mean", "blocks.0.0.conv_dw.weight", "last_linear.weight"]
+    path = tmp_path / "w.safetensors"
+    save_tensors(path, {name: np.zeros((4, 3, 3, 3), "float32") for name in names})
+    with pytest.raises(InputError, match=str(path)):
+        load_model(path)
+
+
+def test_two_names_of_the_file_for_one_of_ours_are_refused(tmp_path):
+    model = create_model("resnet20_cifar", shortcut="pad")
+    state = {n.replace("fc.", "linear."): a for n, a in model.state_dict().items()}
+    path = tmp_path / "w.safetensors"
+    save_tensors(path, {**state, **{f"module.{n}": a for n, a in state.items()}})
+    with pytest.raises(InputError, match="are the same one, wanted either"):
+        load_model(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("inception_resnet_v2", {"scales": (0.5, 0.5, 0.5)}),
+        ("resnet50", {"stride_in": "3x3", "pool": "padded", "groups": 2}),
+        ("vgg16_bn", {"image_size": 32, "hidden": 16}),
+        ("mobilenet", {"activation": "relu6", "widths": (32, 64, 128, 256, 512)}),
+    ],
+)
+def test_no_twin_s_names_for_what_it_does_not_compute(name, settings, tmp_path):
+    with pytest.raises(InputError, match="have it as published alone"):
+        save_foreign(tmp_path / "w.safetensors", create_model(name, num_classes=2, **settings))

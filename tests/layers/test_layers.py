@@ -259,6 +259,10 @@ def test_a_seed_means_the_same_weights_in_both_dtypes():
         ({"gate": "softmax"}, "gate: got 'softmax'"),
         ({"stages": (0, 2)}, "stages: got"),
         ({"stages": ()}, "stages: got"),
+        ({"stages": 2}, "stages: got"),
+        ({"stages": (True, 2)}, "stages: got"),
+        ({"reduction": True}, "reduction: got True"),
+        ({"bias": "no"}, "bias: got 'no'"),
     ],
 )
 def test_se_config_refuses(settings, message):

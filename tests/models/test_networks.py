@@ -236,6 +236,18 @@ def test_shake_even_and_shake_send_back_other_mixtures(rng):
     assert np.array_equal(model.forward(x), model.forward(x))
 
 
+def test_units_draw_apart_from_each_other():
+    model = create_model("shake_shake26_2x96d_cifar", widths=(4, 8, 8), num_classes=2)
+    units = [layer for _, layer in model.named_layers() if layer.draws]
+    assert len({float(unit.rng.random()) for unit in units}) == len(units) == 12
+
+
+def test_bn_inception_says_which_sizes_it_takes():
+    model = create_model("bn_inception", num_classes=2)
+    with pytest.raises(ValueError, match=r"maps of 29 at module 3a, wanted a multiple of 4"):
+        model.forward(np.zeros((1, 3, 240 - 4, 224), "float32"))
+
+
 def test_draws_are_a_function_of_the_numbers_given(rng):
     model = create_model("vgg16_bn", num_classes=2, widths=(2,) * 5, hidden=40, image_size=32)
     x = rng.normal(size=(8, 3, 32, 32)).astype("float32")
@@ -260,6 +272,15 @@ def test_draws_are_a_function_of_the_numbers_given(rng):
         (("vgg16_bn", {"image_size": 31}), "image_size: got 31, wanted at least 32"),
         (("mobilenet", {"activation": "swish"}), "activation: got 'swish', wanted one of relu, relu6"),
         (("se_shake_shake26_2x96d_cifar", {"se": SEConfig(placement="3x3")}), "placement: got '3x3'"),
+        (("resnet50", {"se": 16}), "se: resnet50 has no SE blocks"),
+        (("se_resnet50", {"se": 16}), "se: got 16, wanted a SEConfig"),
+        (("resnet50", {"num_classes": "10"}), "num_classes: got '10', wanted an int of at least 1"),
+        (("resnet50", {"num_classes": True}), "num_classes: got True"),
+        (("resnet50", {"stem": "x"}), "stem: got 'x', wanted one of imagenet, deep, cifar"),
+        (("resnet50", {"blocks": (1, 1)}), "wanted a number for each stage"),
+        (("resnet50", {"dropout": 2.0}), "dropout: got 2.0"),
+        (("resnet50", {"config": 3}), "config: got int, wanted ResNetConfig"),
+        (("se_resnet8_cifar", {"se": SEConfig(stages=(2, 5))}), "wanted some of 2 to 4"),
         (("shufflenet", {"se": SEConfig()}), "se: shufflenet has no SE blocks; wanted se_shufflenet"),
     ],
 )
