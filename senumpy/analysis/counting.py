@@ -13,7 +13,7 @@ import numpy as np
 
 from senumpy.engines import Engine
 from senumpy.ops.arrays import Array
-from senumpy.ops.windows import Window, output_size, pair
+from senumpy.ops.windows import Window, output_size, pair, pool_window
 
 
 class Count(NamedTuple):
@@ -98,6 +98,27 @@ class CountingEngine(Engine):
     def scale_forward(self, u: Array, s: Array) -> tuple[Array, None]:  # type: ignore[override]
         """Count one multiplication an entry."""
         return self._note("SE scale", (), u.shape, math.prod(u.shape[1:])), None
+
+    # What doesn't count gives shapes alone, too: at large sizes its numbers would fill the memory.
+
+    def relu_forward(self, x: Array) -> tuple[Array, None]:  # type: ignore[override]
+        """Count nothing."""
+        return shape_array(*x.shape), None
+
+    def residual_add_forward(self, branch: Array, shortcut: Array) -> Any:
+        """Count nothing, as the paper."""
+        return shape_array(*branch.shape), None
+
+    def max_pool2d_forward(
+        self, x: Array, *, kernel: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False
+    ) -> Any:
+        """Count nothing."""
+        _, out = pool_window(x, kernel, stride, padding, ceil_mode)
+        return shape_array(*x.shape[:2], *out), None
+
+    def avg_pool2d_forward(self, x: Array, *, count_include_pad: bool = True, **settings: Any) -> Any:
+        """Count nothing."""
+        return self.max_pool2d_forward(x, **settings)
 
     def linear_forward(  # type: ignore[override]
         self, x: Array, w: Array, b: Any = None
