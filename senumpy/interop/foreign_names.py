@@ -10,6 +10,7 @@ import numpy as np
 from senumpy.errors import InputError
 from senumpy.layers import SEConfig
 from senumpy.models import Network, ResNetConfig, model_config
+from senumpy.models.resnet import EXPANSION
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -32,7 +33,7 @@ def foreign_state(model: Network) -> Foreign:
     state = {name: _with_kernels(name, array) for name, array in model.state_dict().items()}
     config = model.config
     published: Any = model_config(model.name)
-    free = {"stride_in", "pool", "dropout", "se"} if isinstance(config, ResNetConfig) else {"se"}
+    free = {"stride_in", "pool", "se"} if isinstance(config, ResNetConfig) else {"se"}
     if model.name == "mobilenet":
         free = {"activation"}
     same = {name: getattr(published, name) for name in free}
@@ -72,15 +73,9 @@ def _before_norms(biases: dict[str, Array]) -> dict[str, Array]:
 def _resnet(model: Network, state: dict[str, Array]) -> Foreign:
     config: ResNetConfig = model.config
     se = config.se
-    if config.stem == "cifar" or config.activation == "pre" or config.shortcut == "pad":
+    if config.stem == "cifar":
         raise InputError(f"{model.name}: neither timm nor torchvision has CIFAR's ResNets")
-    if se and (se.squeeze, se.gate, se.placement, se.bias, se.stages) != (
-        "avg",
-        "sigmoid",
-        "standard",
-        True,
-        None,
-    ):
+    if se and replace(se, reduction=16, rounding="floor") != SEConfig():
         raise InputError(f"{model.name}: timm has SE as published alone, this network a variant: {se}")
     suffix = model.name.removeprefix("se_")
     bottleneck = config.unit == "bottleneck"
@@ -108,8 +103,8 @@ def _resnet(model: Network, state: dict[str, Array]) -> Foreign:
 
 def _same_widths(config: ResNetConfig, se: SEConfig) -> bool:
     timm = SEConfig(rounding="timm")
-    expansion = 4 if config.unit == "bottleneck" else 1
-    return all(se.hidden(width * expansion) == timm.hidden(width * expansion) for width in config.widths)
+    channels = [width * EXPANSION[config.unit] for width in config.widths]
+    return all(se.hidden(c) == timm.hidden(c) for c in channels)
 
 
 def _legacy_name(name: str, config: ResNetConfig) -> str:

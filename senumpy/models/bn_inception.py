@@ -8,11 +8,8 @@ SE follows each concatenation (SENet paper, fig. 2). Sizes are those of the auth
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import numpy as np
-
-from senumpy.engines import Engine
 from senumpy.layers import AvgPool2d, Branches, GlobalAvgPool, Layer, Linear, SEConfig, Sequential
 from senumpy.models.network import Maker, Network, only_standard
 from senumpy.ops.arrays import Array
@@ -60,21 +57,8 @@ class BNInception(Network):
     config: BNInceptionConfig
     least_size = 32
 
-    def __init__(
-        self,
-        name: str,
-        config: BNInceptionConfig,
-        *,
-        num_classes: int,
-        in_channels: int,
-        engine: str | Engine = "numpy",
-        rng: np.random.Generator | None = None,
-        dtype: Any = "float32",
-    ):
-        super().__init__(
-            name, config, num_classes=num_classes, in_channels=in_channels, engine=engine, dtype=dtype
-        )
-        make = Maker(self.engine, rng, dtype)
+    def _build(self, make: Maker) -> None:
+        config, in_channels, num_classes = self.config, self.in_channels, self.num_classes
         self.conv1 = make.unit(in_channels, 64, 7, stride=2, padding=3)
         self.pool1 = make.max_pool(3, 2, ceil_mode=True)
         self.conv2_reduce = make.unit(64, 64, 1)

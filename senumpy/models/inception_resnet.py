@@ -11,9 +11,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from senumpy.engines import Engine
 from senumpy.errors import InputError
 from senumpy.layers import (
     AvgPool2d,
@@ -59,21 +56,8 @@ class InceptionResNet(Network):
     config: InceptionResNetConfig
     least_size = 75
 
-    def __init__(
-        self,
-        name: str,
-        config: InceptionResNetConfig,
-        *,
-        num_classes: int,
-        in_channels: int,
-        engine: str | Engine = "numpy",
-        rng: np.random.Generator | None = None,
-        dtype: Any = "float32",
-    ):
-        super().__init__(
-            name, config, num_classes=num_classes, in_channels=in_channels, engine=engine, dtype=dtype
-        )
-        make = Maker(self.engine, rng, dtype)
+    def _build(self, make: Maker) -> None:
+        config, in_channels, num_classes = self.config, self.in_channels, self.num_classes
         unit = _unit_maker(make)
         self.conv2d_1a = unit(in_channels, 32, 3, stride=2)
         self.conv2d_2a = unit(32, 32, 3, padding=0)

@@ -16,8 +16,8 @@ from senumpy.ops.arrays import Array
 class Network(Layer):
     """A classifier: (N, in_channels, H, W) images to (N, num_classes) logits.
 
-    Subclasses make their parts as public attributes, which names the parameters, and list them in `_parts` in
-    the order in which they run. The first part's `backward` takes `need_dx`.
+    Subclasses make their parts in `_build` as public attributes, which names the parameters, and list them in
+    `_parts` in the order in which they run. The first part's `backward` takes `need_dx`.
 
     Attributes
     ----------
@@ -35,12 +35,25 @@ class Network(Layer):
     _parts: list[Any]
 
     def __init__(
-        self, name: str, config: Any, *, num_classes: int, in_channels: int, engine: str | Engine, dtype: Any
+        self,
+        name: str,
+        config: Any,
+        *,
+        num_classes: int,
+        in_channels: int,
+        engine: str | Engine = "numpy",
+        rng: np.random.Generator | None = None,
+        dtype: Any = "float32",
     ):
         super().__init__(engine)
         self.name, self.config = name, config
         self.num_classes, self.in_channels = num_classes, in_channels
         self.dtype = np.dtype(dtype)
+        self._build(Maker(self.engine, rng, dtype))
+
+    def _build(self, make: Maker) -> None:
+        """Make the parts, with their names, and list them."""
+        raise TypeError(f"{type(self).__name__} defines no _build")
 
     def forward(self, x: Array) -> Array:
         """Return the logits (N, num_classes) of images `x` (N, in_channels, H, W) of the model's dtype."""

@@ -12,9 +12,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from senumpy.engines import Engine
 from senumpy.errors import InputError
 from senumpy.layers import (
     ConvBN,
@@ -118,21 +115,8 @@ class ResNet(Network):
 
     config: ResNetConfig
 
-    def __init__(
-        self,
-        name: str,
-        config: ResNetConfig,
-        *,
-        num_classes: int,
-        in_channels: int,
-        engine: str | Engine = "numpy",
-        rng: np.random.Generator | None = None,
-        dtype: Any = "float32",
-    ):
-        super().__init__(
-            name, config, num_classes=num_classes, in_channels=in_channels, engine=engine, dtype=dtype
-        )
-        make = Maker(self.engine, rng, dtype)
+    def _build(self, make: Maker) -> None:
+        config, num_classes = self.config, self.num_classes
         channels = config.stem_width or config.widths[0]
         self._parts = self._stem(make, channels)
         for k, (width, blocks) in enumerate(zip(config.widths, config.blocks, strict=True), start=1):

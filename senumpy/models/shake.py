@@ -8,11 +8,7 @@ four groups of 64 channels and more; its gradient is mixed half and half ("shake
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
-
-from senumpy.engines import Engine
 from senumpy.errors import InputError
 from senumpy.layers import (
     ConvBN,
@@ -66,21 +62,8 @@ class ShakeNet(Network):
 
     config: ShakeConfig
 
-    def __init__(
-        self,
-        name: str,
-        config: ShakeConfig,
-        *,
-        num_classes: int,
-        in_channels: int,
-        engine: str | Engine = "numpy",
-        rng: np.random.Generator | None = None,
-        dtype: Any = "float32",
-    ):
-        super().__init__(
-            name, config, num_classes=num_classes, in_channels=in_channels, engine=engine, dtype=dtype
-        )
-        make = Maker(self.engine, rng, dtype)
+    def _build(self, make: Maker) -> None:
+        config, in_channels, num_classes = self.config, self.in_channels, self.num_classes
         channels = config.stem_width
         self.conv1 = make.conv(in_channels, channels, 3, padding=1)
         self.bn1 = make.norm(channels)

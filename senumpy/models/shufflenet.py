@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
-
-from senumpy.engines import Engine
 from senumpy.errors import InputError
 from senumpy.layers import ConvBNReLU, GlobalAvgPool, Linear, SEConfig, Sequential, ShuffleUnit
 from senumpy.models.network import Maker, Network
@@ -45,21 +41,8 @@ class ShuffleNet(Network):
     config: ShuffleNetConfig
     least_size = 32
 
-    def __init__(
-        self,
-        name: str,
-        config: ShuffleNetConfig,
-        *,
-        num_classes: int,
-        in_channels: int,
-        engine: str | Engine = "numpy",
-        rng: np.random.Generator | None = None,
-        dtype: Any = "float32",
-    ):
-        super().__init__(
-            name, config, num_classes=num_classes, in_channels=in_channels, engine=engine, dtype=dtype
-        )
-        make = Maker(self.engine, rng, dtype)
+    def _build(self, make: Maker) -> None:
+        config, in_channels, num_classes = self.config, self.in_channels, self.num_classes
         channels = config.stem_width
         self.conv1 = make.conv(in_channels, channels, 3, stride=2, padding=1)
         self.bn1 = make.norm(channels)

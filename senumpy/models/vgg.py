@@ -11,11 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
-import numpy as np
-
-from senumpy.engines import Engine
 from senumpy.errors import InputError
 from senumpy.layers import Dropout, Flatten, Layer, Linear, ReLU, SEConfig, Sequential
 from senumpy.models.network import Maker, Network, only_standard
@@ -56,21 +52,8 @@ class VGG(Network):
     config: VGGConfig
     least_size = 32
 
-    def __init__(
-        self,
-        name: str,
-        config: VGGConfig,
-        *,
-        num_classes: int,
-        in_channels: int,
-        engine: str | Engine = "numpy",
-        rng: np.random.Generator | None = None,
-        dtype: Any = "float32",
-    ):
-        super().__init__(
-            name, config, num_classes=num_classes, in_channels=in_channels, engine=engine, dtype=dtype
-        )
-        make = Maker(self.engine, rng, dtype)
+    def _build(self, make: Maker) -> None:
+        config, in_channels, num_classes = self.config, self.in_channels, self.num_classes
         features: dict[str, Layer] = {}
         blocks: dict[str, Layer] = {}
         self._parts = []

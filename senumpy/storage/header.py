@@ -14,11 +14,13 @@ import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from senumpy.errors import InputError
 
-ITEM_SIZES = {
-    "BOOL": 1, "U8": 1, "I8": 1, "U16": 2, "I16": 2, "F16": 2, "U32": 4, "I32": 4, "F32": 4,
-    "U64": 8, "I64": 8, "F64": 8,
+DTYPES = {
+    "BOOL": "?", "U8": "u1", "I8": "i1", "U16": "<u2", "I16": "<i2", "F16": "<f2", "U32": "<u4", "I32": "<i4",
+    "F32": "<f4", "U64": "<u8", "I64": "<i8", "F64": "<f8",
 }  # fmt: skip
 
 _LARGEST_HEADER = 100_000_000  # the limit of the format's own library
@@ -140,17 +142,15 @@ def _byte_range(name: str, entry: Any, where: str) -> tuple[int, int]:
             f"{where}: tensor {name!r} in the header: wanted fields dtype, shape and data_offsets"
         )
     dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
-    if not isinstance(dtype, str) or dtype not in ITEM_SIZES:
-        raise InputError(
-            f"{where}: tensor {name!r} has dtype {dtype!r}, wanted one of {', '.join(ITEM_SIZES)}"
-        )
+    if not isinstance(dtype, str) or dtype not in DTYPES:
+        raise InputError(f"{where}: tensor {name!r} has dtype {dtype!r}, wanted one of {', '.join(DTYPES)}")
     if not _are_sizes(shape):
         raise InputError(f"{where}: tensor {name!r} has shape {shape!r}, wanted a list of sizes")
     if not _are_sizes(offsets) or len(offsets) != 2:
         raise InputError(
             f"{where}: tensor {name!r} has data_offsets {offsets!r}, wanted a first and a last byte"
         )
-    found, wanted = offsets[1] - offsets[0], math.prod(shape) * ITEM_SIZES[dtype]
+    found, wanted = offsets[1] - offsets[0], math.prod(shape) * np.dtype(DTYPES[dtype]).itemsize
     if found != wanted:
         raise InputError(f"{where}: tensor {name!r} {shape} {dtype} has {found} bytes, wanted {wanted}")
     return offsets[0], offsets[1]

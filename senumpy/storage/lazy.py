@@ -11,12 +11,7 @@ from typing import Any
 import numpy as np
 
 from senumpy.errors import InputError
-from senumpy.storage.header import Header, read_header
-
-DTYPES = {
-    "BOOL": "?", "U8": "u1", "I8": "i1", "U16": "<u2", "I16": "<i2", "F16": "<f2", "U32": "<u4", "I32": "<i4",
-    "F32": "<f4", "U64": "<u8", "I64": "<i8", "F64": "<f8",
-}  # fmt: skip
+from senumpy.storage.header import DTYPES, Header, read_header
 
 
 @dataclass(frozen=True)
