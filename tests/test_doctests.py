@@ -14,6 +14,8 @@ import senumpy
 # What `senumpy bench` imports in a process of its own, if the peer is installed.
 PEERS = {
     "senumpy.bench.torch_peer": "torch",
+    "senumpy.bench.torch_blocks": "torch",
+    "senumpy.bench.torch_inception": "torch",
     "senumpy.bench.torch_networks": "torch",
     "senumpy.bench.onnx_peer": "onnx",
 }
