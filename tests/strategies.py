@@ -113,9 +113,9 @@ def results(
     """Return all that a run gives as NumPy arrays by name: result, gradients, statistics, gradient paths."""
     y, cache, dy, gradients = run(engine, case, alter)
     found = {"y": y, **gradients._asdict()}
-    if case.op == "concat":
-        found = {"y": y, **{f"dxs[{k}]": part for k, part in enumerate(gradients.dxs)}}
-    if case.op in ("batchnorm2d", "conv_bn_relu", "residual_tail"):
+    if "dxs" in found:
+        found |= {f"dxs[{k}]": part for k, part in enumerate(found.pop("dxs"))}
+    if case.op in ("batchnorm2d", "conv_bn_relu", "residual_tail", "bn_relu_se"):
         found |= {"mean": cache.mean, "var": cache.var}
     if case.op == "squeeze_excite":
         found |= engine.squeeze_excite_backward_paths(dy, cache)._asdict()
@@ -339,6 +339,26 @@ def draw_residual_tail_inference(d: Draw) -> Drawn:
     return (c, gamma, beta, *statistics, *rest), options
 
 
+def draw_bn_relu_se(d: Draw) -> Drawn:
+    (c, *norm), options = draw_batchnorm2d(d)
+    se = draw_excitation_parameters(d, c.shape[1])
+    return (c, *norm, *se), {**options, "squeeze": d.one_of("avg", "max"), **draw_gate(d)}
+
+
+def draw_concat_se(d: Draw) -> Drawn:
+    u = d.image()
+    cuts = sorted({d.whole(0, u.shape[1]) for _ in range(d.whole(0, 2))} - {0, u.shape[1]})
+    se = draw_excitation_parameters(d, u.shape[1])
+    xs = tuple(np.ascontiguousarray(part) for part in np.split(u, cuts, axis=1))
+    return (xs, *se), {"squeeze": d.one_of("avg", "max"), **draw_gate(d)}
+
+
+def draw_se_add(d: Draw) -> Drawn:
+    u = d.image()
+    se = draw_excitation_parameters(d, u.shape[1])
+    return (u, *se, d.normal(*u.shape)), {"squeeze": d.one_of("avg", "max"), **draw_gate(d)}
+
+
 OPS: dict[str, Callable[[Draw], Drawn]] = {
     "conv2d": draw_conv2d,
     "linear": draw_linear,
@@ -366,6 +386,9 @@ OPS: dict[str, Callable[[Draw], Drawn]] = {
     "conv_bn_relu_inference": draw_conv_bn_relu_inference,
     "residual_tail": draw_residual_tail,
     "residual_tail_inference": draw_residual_tail_inference,
+    "bn_relu_se": draw_bn_relu_se,
+    "concat_se": draw_concat_se,
+    "se_add": draw_se_add,
 }
 
 

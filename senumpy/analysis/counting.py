@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from senumpy.engines import Engine
+from senumpy.engines.steps import StepEngine
 from senumpy.ops.arrays import Array
 from senumpy.ops.windows import Window, output_size, pair, pool_window
 
@@ -30,7 +30,7 @@ def shape_array(*shape: int) -> Array:
     return np.broadcast_to(np.float32(0.0), shape)
 
 
-class CountingEngine(Engine):
+class CountingEngine(StepEngine):
     """Forward passes in inference mode; `counts` lists what was executed.
 
     Multiply-adds follow the paper: convolutions and linear layers count; batch norm, ReLU, pooling and
@@ -69,22 +69,6 @@ class CountingEngine(Engine):
     ) -> tuple[Array, None]:
         """Count nothing: it folds into the convolution before."""
         return self._note("batch norm", (gamma, beta), x.shape), None
-
-    def conv_bn_relu_inference_forward(  # type: ignore[override]
-        self, x: Array, w: Array, gamma: Array, beta: Array, *statistics: Array, eps: float, **settings: Any
-    ) -> tuple[Array, None]:
-        """Count the convolution."""
-        y, _ = self.conv2d_forward(x, w, **settings)
-        return self.batchnorm2d_inference_forward(y, gamma, beta, eps=eps)
-
-    def residual_tail_inference_forward(  # type: ignore[override]
-        self, c: Array, gamma: Array, beta: Array, mean: Array, var: Array,
-        w1: Any, b1: Any, w2: Any, b2: Any, shortcut: Array,
-        *, eps: float, squeeze: str = "avg", gate: str = "sigmoid",
-    ) -> tuple[Array, None]:  # fmt: skip
-        """Count SE."""
-        y, _ = self.batchnorm2d_inference_forward(c, gamma, beta, eps=eps)
-        return (y, None) if w1 is None else self.squeeze_excite_forward(y, w1, b1, w2, b2)
 
     def squeeze_excite_forward(  # type: ignore[override]
         self, u: Array, w1: Array, b1: Any, w2: Array, b2: Any, **settings: str

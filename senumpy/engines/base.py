@@ -83,6 +83,12 @@ class Engine:
     residual_tail_backward = staticmethod(ops.residual_tail_backward)
     residual_tail_inference_forward = staticmethod(ops.residual_tail_inference_forward)
     residual_tail_inference_backward = staticmethod(ops.residual_tail_inference_backward)
+    bn_relu_se_forward = staticmethod(ops.bn_relu_se_forward)
+    bn_relu_se_backward = staticmethod(ops.bn_relu_se_backward)
+    concat_se_forward = staticmethod(ops.concat_se_forward)
+    concat_se_backward = staticmethod(ops.concat_se_backward)
+    se_add_forward = staticmethod(ops.se_add_forward)
+    se_add_backward = staticmethod(ops.se_add_backward)
 
     # What layers call in inference, where nothing is kept for a backward.
 
@@ -126,6 +132,20 @@ class Engine:
         return self.residual_tail_inference_forward(
             c, gamma, beta, mean, var, w1, b1, w2, b2, shortcut, eps=eps, squeeze=squeeze, gate=gate
         )[0]
+
+    def squeeze_excite_inference(
+        self,
+        u: Array,
+        w1: Array,
+        b1: Array | None,
+        w2: Array,
+        b2: Array | None,
+        *,
+        squeeze: str = "avg",
+        gate: str = "sigmoid",
+    ) -> Array:
+        """Return SE(u); `u` is given up, its memory may be used for the result."""
+        return self.squeeze_excite_forward(u, w1, b1, w2, b2, squeeze=squeeze, gate=gate)[0]
 
     @contextmanager
     def frozen_weights(self) -> Iterator[None]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from senumpy.engines import Engine
+from senumpy.engines.steps import StepEngine
 from senumpy.errors import InputError
 from senumpy.models import Network, create_model
 from senumpy.ops.windows import IntOrPair, Window, output_size, pair
@@ -112,7 +112,7 @@ class Recorded:
         return self.engine.add("Sub", [self.engine.number(number, self), self], self.shape)
 
 
-class _Recorder(Engine):
+class _Recorder(StepEngine):
     """Operations in inference become nodes."""
 
     name = "onnx"
@@ -188,24 +188,6 @@ class _Recorder(Engine):
     ) -> Any:
         """Add a BatchNormalization."""
         return self.add("BatchNormalization", [x, gamma, beta, mean, var], x.shape, epsilon=eps), None
-
-    def conv_bn_relu_inference_forward(
-        self, x: Any, w: Any, *norm: Any, eps: float = 1e-5, **settings: Any
-    ) -> Any:
-        """Add its three parts."""
-        y, _ = self.conv2d_forward(x, w, **settings)
-        return self.relu_forward(self.batchnorm2d_inference_forward(y, *norm, eps=eps)[0])
-
-    def residual_tail_inference_forward(
-        self, c: Any, gamma: Any, beta: Any, mean: Any, var: Any,
-        w1: Any, b1: Any, w2: Any, b2: Any, shortcut: Any,
-        *, eps: float = 1e-5, squeeze: str = "avg", gate: str = "sigmoid",
-    ) -> Any:  # fmt: skip
-        """Add batch norm, SE if there is any, the sum and ReLU."""
-        y, _ = self.batchnorm2d_inference_forward(c, gamma, beta, mean, var, eps=eps)
-        if w1 is not None:
-            y, _ = self.squeeze_excite_forward(y, w1, b1, w2, b2, squeeze=squeeze, gate=gate)
-        return self.relu_forward(self.residual_add_forward(y, shortcut)[0])
 
     def squeeze_excite_forward(
         self, u: Any, w1: Any, b1: Any, w2: Any, b2: Any, *, squeeze: str = "avg", gate: str = "sigmoid"

@@ -16,11 +16,11 @@ from senumpy.layers.basic import (
 )
 from senumpy.layers.inception import InceptionResidual
 from senumpy.layers.preactivation import PreActivation
-from senumpy.layers.residual import ConvBN, ConvBNReLU, Residual, ResidualUnit, Sequential
+from senumpy.layers.residual import ConvBN, ConvBNReLU, ConvBNReLUSE, Residual, ResidualUnit, Sequential
 from senumpy.layers.shake import ShakeShake, ShiftedShortcut, shake_branch
 from senumpy.layers.shuffle import ShuffleUnit
 from senumpy.layers.squeeze_excite import PixelExcite, SEConfig, SqueezeExcite, se_layer
-from senumpy.layers.structure import Branches, ChannelShuffle, Dropout, Flatten, ReLU6
+from senumpy.layers.structure import Branches, ChannelShuffle, Dropout, Flatten, InceptionModule, ReLU6
 
 __all__ = [
     "AvgPool2d",
@@ -31,10 +31,12 @@ __all__ = [
     "Conv2d",
     "ConvBN",
     "ConvBNReLU",
+    "ConvBNReLUSE",
     "Dropout",
     "Flatten",
     "GlobalAvgPool",
     "GlobalMaxPool",
+    "InceptionModule",
     "InceptionResidual",
     "Layer",
     "Linear",

@@ -12,12 +12,12 @@ from collections.abc import Sequence
 
 from senumpy.layers.base import Layer
 from senumpy.layers.basic import BatchNorm2d, Conv2d, ReLU
-from senumpy.layers.residual import ResidualUnit
+from senumpy.layers.residual import JoiningUnit
 from senumpy.layers.squeeze_excite import PixelExcite, SqueezeExcite
 from senumpy.ops.arrays import Array
 
 
-class PreActivation(ResidualUnit):
+class PreActivation(JoiningUnit):
     """A pre-activation unit with parameters `bn1`, `conv1`, `bn2`, `conv2`, ..., `se`, `downsample`.
 
     SE's places: the end of the branch ("standard"), the activated input of the branch ("pre"), after the sum
@@ -62,15 +62,14 @@ class PreActivation(ResidualUnit):
             if k == len(self._steps) - 1:
                 c = self._se_at("3x3", c)
             c = conv.forward(c)
-        c, shortcut = self._se_at("standard", c), self._se_at("identity", shortcut)
-        y, cache = self.engine.residual_add_forward(c, shortcut)
+        y, cache = self._join(c, self._se_at("identity", shortcut))
         self._keep(cache)
         return self._se_at("post", y)
 
     def backward(self, dy: Array) -> Array:
         """Set the gradients of all parameters; return dx, the sum over branch and shortcut."""
-        dc, dshortcut = self.engine.residual_add_backward(self._se_back("post", dy), self._kept())
-        dc, dshortcut = self._se_back("standard", dc), self._se_back("identity", dshortcut)
+        dc, dshortcut = self._join_back(self._se_back("post", dy), self._kept())
+        dshortcut = self._se_back("identity", dshortcut)
         for k, (bn, relu, conv) in reversed(list(enumerate(self._steps))):
             dc = conv.backward(dc)
             if k == len(self._steps) - 1:

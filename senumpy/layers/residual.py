@@ -71,6 +71,48 @@ class ConvBNReLU(Layer):
         return gradients.dx
 
 
+class ConvBNReLUSE(Layer):
+    """The unit and SE after it; in training, all after the convolution is one call into the engine.
+
+    Parameters
+    ----------
+    unit : ConvBNReLU
+    se : SqueezeExcite or PixelExcite
+    """
+
+    def __init__(self, unit: ConvBNReLU, se: SqueezeExcite | PixelExcite):
+        super().__init__(unit.engine)
+        self.unit, self.se = unit, se
+
+    def forward(self, x: Array) -> Array:
+        """Return SE(relu(bn(conv(x))))."""
+        conv, bn, se = self.unit.conv, self.unit.bn, self.se
+        self._cache = None
+        if isinstance(se, PixelExcite) or (bn.recording and not bn.training):
+            return se.forward(self.unit.forward(x))
+        if not bn.training:
+            return self.engine.squeeze_excite_inference(self.unit.forward(x), *se.weights(), **se.settings())
+        y, cache = self.engine.bn_relu_se_forward(
+            conv.forward(x), bn.weight.value, bn.bias.value, *se.weights(), eps=bn.eps, **se.settings()
+        )
+        bn.update_running(cache.mean, cache.var, y.size // y.shape[1])
+        self._cache = cache if bn.recording else None
+        return y
+
+    def backward(self, dy: Array, *, need_dx: bool = True) -> Any:
+        """Set the gradients of all parameters; return dx, or None if it is not needed."""
+        bn, se = self.unit.bn, self.se
+        if self._cache is None or isinstance(se, PixelExcite):
+            return self.unit.backward(se.backward(dy), need_dx=need_dx)
+        dc, dgamma, dbeta, *se_gradients = self.engine.bn_relu_se_backward(dy, self._cache)
+        if bn.releasing:
+            self._cache = None
+        bn._receive(bn.weight, dgamma)
+        bn._receive(bn.bias, dbeta)
+        se.receive(*se_gradients)
+        return self.unit.conv.backward(dc, need_dx=need_dx)
+
+
 class ConvBN(Sequential):
     """Convolution and batch norm, named "0" and "1": the shortcut where the shape changes."""
 
@@ -107,8 +149,104 @@ class ResidualUnit(Layer):
     def _se_back(self, place: str, dy: Array) -> Array:
         return self.se.backward(dy) if self.se and self.se.config.placement == place else dy
 
+    @property
+    def _own_se(self) -> SqueezeExcite | None:
+        """SE where an engine may do it in one go with what follows: the paper's own."""
+        se = self.se
+        return se if isinstance(se, SqueezeExcite) and se.config.placement == "standard" else None
 
-class Residual(ResidualUnit):
+
+class JoiningUnit(ResidualUnit):
+    """Base of units that end in SE(branch) + shortcut."""
+
+    def _join(self, branch: Array, shortcut: Array) -> tuple[Array, Any]:
+        """Return the sum, and what its gradient needs."""
+        se = self._own_se
+        if se:
+            return self.engine.se_add_forward(branch, *se.weights(), shortcut, **se.settings())
+        return self.engine.residual_add_forward(self._se_at("standard", branch), shortcut)
+
+    def _join_back(self, dy: Array, cache: Any) -> tuple[Array, Array]:
+        """Return the gradients of branch and shortcut."""
+        if self._own_se:
+            dbranch, dw1, db1, dw2, db2, dshortcut = self.engine.se_add_backward(dy, cache)
+            self._own_se.receive(dw1, db1, dw2, db2)
+            return dbranch, dshortcut
+        dbranch, dshortcut = self.engine.residual_add_backward(dy, cache)
+        return self._se_back("standard", dbranch), dshortcut
+
+
+class EndingUnit(ResidualUnit):
+    """Base of units that end in relu(SE(BN(conv(x))) + shortcut), the residual tail.
+
+    Subclasses set `_last_conv` and `_last_bn`.
+    """
+
+    _last_conv: Conv2d
+    _last_bn: BatchNorm2d
+
+    def _end(self, x: Array, shortcut: Array) -> Array:
+        """Return relu(SE(BN(conv(x))) + shortcut) for the last convolution."""
+        if isinstance(self.se, PixelExcite) and self.se.config.placement == "standard":
+            v = self.se.forward(self._last_bn.forward(self._last_conv.forward(x)))
+            total, add_cache = self.engine.residual_add_forward(v, shortcut)
+            y, relu_cache = self.engine.relu_forward(total)
+            self._keep((add_cache, relu_cache))
+            return y
+        if not (self.training or self.recording):
+            return self._end_inference(x, shortcut)
+        return self._tail_forward(self._last_conv.forward(x), shortcut)
+
+    def _end_backward(self, dy: Array) -> tuple[Array, Array]:
+        if isinstance(self.se, PixelExcite) and self.se.config.placement == "standard":
+            add_cache, relu_cache = self._kept()
+            dtotal = self.engine.relu_backward(dy, relu_cache).dx
+            dv, dshortcut = self.engine.residual_add_backward(dtotal, add_cache)
+            dc = self._last_bn.backward(self.se.backward(dv))
+        else:
+            dc, dshortcut = self._tail_backward(dy)
+        return self._last_conv.backward(dc), dshortcut
+
+    def _se_arguments(self) -> tuple[Any, dict[str, Any]]:
+        """Return SE's weights (four None without SE in the tail) and the settings of the tail."""
+        se = self._own_se
+        weights = se.weights() if se else (None, None, None, None)
+        return weights, {"eps": self._last_bn.eps, **(se.settings() if se else {})}
+
+    def _end_inference(self, x: Array, shortcut: Array) -> Array:
+        conv, bn = self._last_conv, self._last_bn
+        weights, settings = self._se_arguments()
+        self._keep(None)
+        end: Any = self.engine.residual_end_inference
+        return end(x, conv.weight.value, *bn.values(), *weights, shortcut, **settings, **conv.settings)
+
+    def _tail_forward(self, c: Array, shortcut: Array) -> Array:
+        bn = self._last_bn
+        (w1, b1, w2, b2), settings = self._se_arguments()
+        gamma, beta = bn.weight.value, bn.bias.value
+        if bn.training:
+            y, cache = self.engine.residual_tail_forward(c, gamma, beta, w1, b1, w2, b2, shortcut, **settings)
+            bn.update_running(cache.mean, cache.var, c.size // c.shape[1])
+        else:
+            mean, var = bn.running_mean.value, bn.running_var.value
+            y, cache = self.engine.residual_tail_inference_forward(
+                c, gamma, beta, mean, var, w1, b1, w2, b2, shortcut, **settings
+            )
+        self._keep((bn.training, cache))
+        return y
+
+    def _tail_backward(self, dy: Array) -> tuple[Array, Array]:
+        trained, cache = self._kept()
+        name = "residual_tail_backward" if trained else "residual_tail_inference_backward"
+        gradients: Any = getattr(self.engine, name)(dy, cache)
+        self._last_bn._receive(self._last_bn.weight, gradients.dgamma)
+        self._last_bn._receive(self._last_bn.bias, gradients.dbeta)
+        if self._own_se:
+            self._own_se.receive(gradients.dw1, gradients.db1, gradients.dw2, gradients.db2)
+        return gradients.dc, gradients.dshortcut
+
+
+class Residual(EndingUnit):
     """A residual unit: relu(SE(BN(conv_k(... relu(BN(conv_1(x)))))) + shortcut(x)).
 
     Basic units have two convolutions, bottlenecks three. Parameters are named as in torchvision and timm:
@@ -145,12 +283,6 @@ class Residual(ResidualUnit):
         self.se = se
         self.downsample = shortcut
 
-    @property
-    def _tail_se(self) -> SqueezeExcite | None:
-        """SE where it is part of the fused tail: the paper's own."""
-        se = self.se
-        return se if isinstance(se, SqueezeExcite) and se.config.placement == "standard" else None
-
     def forward(self, x: Array) -> Array:
         """Return the unit's result for `x` (N, C, H, W)."""
         c = self._se_at("pre", x)
@@ -171,63 +303,3 @@ class Residual(ResidualUnit):
         if self.downsample:
             dshortcut = self.downsample.backward(dshortcut)
         return self.engine.add_gradients(dx, dshortcut)
-
-    def _end(self, x: Array, shortcut: Array) -> Array:
-        """Return relu(SE(BN(conv(x))) + shortcut) for the last convolution."""
-        if isinstance(self.se, PixelExcite) and self.se.config.placement == "standard":
-            v = self.se.forward(self._last_bn.forward(self._last_conv.forward(x)))
-            total, add_cache = self.engine.residual_add_forward(v, shortcut)
-            y, relu_cache = self.engine.relu_forward(total)
-            self._keep((add_cache, relu_cache))
-            return y
-        if not (self.training or self.recording):
-            return self._end_inference(x, shortcut)
-        return self._tail_forward(self._last_conv.forward(x), shortcut)
-
-    def _end_backward(self, dy: Array) -> tuple[Array, Array]:
-        if isinstance(self.se, PixelExcite) and self.se.config.placement == "standard":
-            add_cache, relu_cache = self._kept()
-            dtotal = self.engine.relu_backward(dy, relu_cache).dx
-            dv, dshortcut = self.engine.residual_add_backward(dtotal, add_cache)
-            dc = self._last_bn.backward(self.se.backward(dv))
-        else:
-            dc, dshortcut = self._tail_backward(dy)
-        return self._last_conv.backward(dc), dshortcut
-
-    def _se_arguments(self) -> tuple[Any, dict[str, Any]]:
-        """Return SE's weights (four None without SE in the tail) and the settings of the tail."""
-        se = self._tail_se
-        weights = se.weights() if se else (None, None, None, None)
-        return weights, {"eps": self._last_bn.eps, **(se.settings() if se else {})}
-
-    def _end_inference(self, x: Array, shortcut: Array) -> Array:
-        conv, bn = self._last_conv, self._last_bn
-        weights, settings = self._se_arguments()
-        self._keep(None)
-        end: Any = self.engine.residual_end_inference
-        return end(x, conv.weight.value, *bn.values(), *weights, shortcut, **settings, **conv.settings)
-
-    def _tail_forward(self, c: Array, shortcut: Array) -> Array:
-        bn = self._last_bn
-        (w1, b1, w2, b2), settings = self._se_arguments()
-        gamma, beta = bn.weight.value, bn.bias.value
-        if bn.training:
-            y, cache = self.engine.residual_tail_forward(c, gamma, beta, w1, b1, w2, b2, shortcut, **settings)
-            bn.update_running(cache.mean, cache.var, c.size // c.shape[1])
-        else:
-            mean, var = bn.running_mean.value, bn.running_var.value
-            y, cache = self.engine.residual_tail_inference_forward(
-                c, gamma, beta, mean, var, w1, b1, w2, b2, shortcut, **settings
-            )
-        self._keep((bn.training, cache))
-        return y
-
-    def _tail_backward(self, dy: Array) -> tuple[Array, Array]:
-        trained, cache = self._kept()
-        name = "residual_tail_backward" if trained else "residual_tail_inference_backward"
-        gradients: Any = getattr(self.engine, name)(dy, cache)
-        self._last_bn._receive(self._last_bn.weight, gradients.dgamma)
-        self._last_bn._receive(self._last_bn.bias, gradients.dbeta)
-        if self._tail_se:
-            self._tail_se.receive(gradients.dw1, gradients.db1, gradients.dw2, gradients.db2)
-        return gradients.dc, gradients.dshortcut

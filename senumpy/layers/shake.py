@@ -15,12 +15,12 @@ import numpy as np
 from senumpy.errors import InputError
 from senumpy.layers.base import Layer
 from senumpy.layers.basic import BatchNorm2d, Conv2d, ReLU
-from senumpy.layers.residual import ResidualUnit, Sequential
+from senumpy.layers.residual import JoiningUnit, Sequential
 from senumpy.layers.squeeze_excite import PixelExcite, SqueezeExcite
 from senumpy.ops.arrays import Array
 
 
-class ShakeShake(ResidualUnit):
+class ShakeShake(JoiningUnit):
     """A unit with `branch1`, `branch2`, `se` and `downsample`.
 
     Parameters
@@ -63,15 +63,15 @@ class ShakeShake(ResidualUnit):
         alpha, beta = self._mixtures(len(x))
         mixed, shake_cache = self.engine.shake_forward(a, b, alpha=alpha, beta=beta)
         shortcut = self._se_at("identity", self.downsample.forward(x) if self.downsample else x)
-        y, add_cache = self.engine.residual_add_forward(self._se_at("standard", mixed), shortcut)
-        self._keep((shake_cache, add_cache))
+        y, cache = self._join(mixed, shortcut)
+        self._keep((shake_cache, cache))
         return self._se_at("post", y)
 
     def backward(self, dy: Array) -> Array:
         """Set the gradients of all parameters; return dx, the sum over both branches and the shortcut."""
-        shake_cache, add_cache = self._kept()
-        dmixed, dshortcut = self.engine.residual_add_backward(self._se_back("post", dy), add_cache)
-        da, db = self.engine.shake_backward(self._se_back("standard", dmixed), shake_cache)
+        shake_cache, cache = self._kept()
+        dmixed, dshortcut = self._join_back(self._se_back("post", dy), cache)
+        da, db = self.engine.shake_backward(dmixed, shake_cache)
         dx = self.engine.add_gradients(self.branch1.backward(da), self.branch2.backward(db))
         dx = self._se_back("pre", dx)
         dshortcut = self._se_back("identity", dshortcut)

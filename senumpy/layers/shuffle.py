@@ -14,13 +14,13 @@ from typing import Any
 
 from senumpy.layers.base import Layer
 from senumpy.layers.basic import AvgPool2d, BatchNorm2d, Conv2d, ReLU
-from senumpy.layers.residual import ConvBN, ConvBNReLU, ResidualUnit
+from senumpy.layers.residual import ConvBN, ConvBNReLU, EndingUnit
 from senumpy.layers.squeeze_excite import SEConfig, se_layer
 from senumpy.layers.structure import ChannelShuffle
 from senumpy.ops.arrays import Array
 
 
-class ShuffleUnit(ResidualUnit):
+class ShuffleUnit(EndingUnit):
     """A unit with parameters `conv1`, `bn1`, `conv2`, `bn2`, `conv3`, `bn3`, `se`.
 
     Parameters
@@ -63,6 +63,7 @@ class ShuffleUnit(ResidualUnit):
             AvgPool2d(3, stride=2, padding=1, engine=self.engine) if stride == 2 else None
         )
         self.relu = ReLU(self.engine)
+        self._last_conv, self._last_bn = self.conv3, self.bn3
         self._first = ConvBNReLU(self.conv1, self.bn1)
         self._depthwise = ConvBN(self.conv2, self.bn2)
         self._last = ConvBN(self.conv3, self.bn3)
@@ -74,24 +75,22 @@ class ShuffleUnit(ResidualUnit):
         """Return the unit's result for `x` (N, C, H, W)."""
         c = self.shuffle.forward(self._first.forward(self._se_at("pre", x)))
         c = self._se_at("3x3", self._depthwise.forward(c))
-        c = self._se_at("standard", self._last.forward(c))
         shortcut = self._se_at("identity", self.pool.forward(x) if self.pool else x)
-        cache: Any
-        if self.pool:
-            y, cache = self.engine.concat_forward([shortcut, c])
-        else:
-            y, cache = self.engine.residual_add_forward(c, shortcut)
+        if self.pool is None:
+            return self._se_at("post", self._end(c, shortcut))
+        c = self._se_at("standard", self._last.forward(c))
+        y, cache = self.engine.concat_forward([shortcut, c])
         self._keep(cache)
         return self._se_at("post", self.relu.forward(y))
 
     def backward(self, dy: Array) -> Array:
         """Set the gradients of all parameters; return dx, the sum over branch and shortcut."""
-        dy = self.relu.backward(self._se_back("post", dy))
-        if self.pool:
-            dshortcut, dc = self.engine.concat_backward(dy, self._kept()).dxs
+        dy = self._se_back("post", dy)
+        if self.pool is None:
+            dc, dshortcut = self._end_backward(dy)
         else:
-            dc, dshortcut = self.engine.residual_add_backward(dy, self._kept())
-        dc = self._last.backward(self._se_back("standard", dc))
+            dshortcut, dc = self.engine.concat_backward(self.relu.backward(dy), self._kept()).dxs
+            dc = self._last.backward(self._se_back("standard", dc))
         dc = self._depthwise.backward(self._se_back("3x3", dc))
         dx = self._se_back("pre", self._first.backward(self.shuffle.backward(dc)))
         dshortcut = self._se_back("identity", dshortcut)

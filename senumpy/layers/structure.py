@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from senumpy.engines import Engine
 from senumpy.layers.base import Layer
 from senumpy.layers.basic import Operation, ReLU
 from senumpy.layers.residual import Sequential
+from senumpy.layers.squeeze_excite import PixelExcite, SqueezeExcite
 from senumpy.ops.arrays import Array
 
 
@@ -75,15 +78,49 @@ class Branches(Sequential):
 
     def forward(self, x: Array) -> Array:
         """Return the concatenated results for `x` (N, C, H, W)."""
-        y, cache = self.engine.concat_forward([layer.forward(x) for layer in self])
+        y, cache = self.engine.concat_forward(self.results(x))
         self._keep(cache)
         return y
 
     def backward(self, dy: Array) -> Array:
         """Set the gradients of all parameters; return dx, the sum over the branches."""
-        parts = self.engine.concat_backward(dy, self._kept()).dxs
+        return self.sum_back(self.engine.concat_backward(dy, self._kept()).dxs)
+
+    def results(self, x: Array) -> list[Array]:
+        """Return the results of all branches."""
+        return [layer.forward(x) for layer in self]
+
+    def sum_back(self, parts: Sequence[Array]) -> Array:
+        """Return dx for the gradients of all results."""
         gradients = [layer.backward(part) for layer, part in zip(self, parts, strict=True)]
         total = gradients[0]
         for gradient in gradients[1:]:
             total = self.engine.add_gradients(total, gradient)
         return total
+
+
+class InceptionModule(Layer):
+    """Branches side by side, named `branches`, and after their concatenation SE, named `se`, or none."""
+
+    def __init__(self, branches: Branches, se: SqueezeExcite | PixelExcite | None = None):
+        super().__init__(branches.engine)
+        self.branches = branches
+        self.se = se
+
+    def forward(self, x: Array) -> Array:
+        """Return SE(concat(branches(x))) for `x` (N, C, H, W)."""
+        if not isinstance(self.se, SqueezeExcite):
+            y = self.branches.forward(x)
+            return self.se.forward(y) if self.se else y
+        parts, se = self.branches.results(x), self.se
+        y, cache = self.engine.concat_se_forward(parts, *se.weights(), **se.settings())
+        self._keep(cache)
+        return y
+
+    def backward(self, dy: Array) -> Array:
+        """Set the gradients of all parameters; return dx."""
+        if not isinstance(self.se, SqueezeExcite):
+            return self.branches.backward(self.se.backward(dy) if self.se else dy)
+        dxs, *gradients = self.engine.concat_se_backward(dy, self._kept())
+        self.se.receive(*gradients)
+        return self.branches.sum_back(dxs)

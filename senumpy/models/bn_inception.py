@@ -10,7 +10,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from senumpy.layers import AvgPool2d, Branches, GlobalAvgPool, Layer, Linear, SEConfig, Sequential
+from senumpy.layers import (
+    AvgPool2d,
+    Branches,
+    GlobalAvgPool,
+    InceptionModule,
+    Layer,
+    Linear,
+    SEConfig,
+    Sequential,
+)
 from senumpy.models.network import Maker, Network, only_standard
 from senumpy.ops.arrays import Array
 
@@ -68,12 +77,9 @@ class BNInception(Network):
         channels = 192
         for module in MODULES:
             branches, channels = _branches(make, channels, module)
-            named: dict[str, Layer] = {"branches": branches}
-            se = make.se(channels, config.se, int(module.name[0]))
-            if se:
-                named["se"] = se
-            setattr(self, f"inception_{module.name}", Sequential(**named))
-            self._parts.append(getattr(self, f"inception_{module.name}"))
+            made = InceptionModule(branches, make.se(channels, config.se, int(module.name[0])))
+            setattr(self, f"inception_{module.name}", made)
+            self._parts.append(made)
         self.avgpool = GlobalAvgPool(self.engine)
         self.fc = Linear(channels, num_classes, **make.settings)
         self._parts += [self.avgpool, self.fc]

@@ -15,6 +15,7 @@ from senumpy.layers import (
     Conv2d,
     ConvBN,
     ConvBNReLU,
+    ConvBNReLUSE,
     GlobalAvgPool,
     Layer,
     Linear,
@@ -90,20 +91,22 @@ class SeparableBlock(Layer):
         self.conv_pw = make.conv(channels, out, 1)
         self.bn2 = make.norm(out)
         self.se = make.se(out, config.se, stage)
-        self._units = [
+        *others, last = [
             *_activated(self, "act1", self.conv_dw, self.bn1, config.activation),
             *_activated(self, "act2", self.conv_pw, self.bn2, config.activation),
         ]
+        if self.se:
+            last = ConvBNReLUSE(last, self.se) if isinstance(last, ConvBNReLU) else Sequential(last, self.se)
+        self._units = [*others, last]
 
     def forward(self, x: Array) -> Array:
         """Return the block's result for `x` (N, C, H, W)."""
         for unit in self._units:
             x = unit.forward(x)
-        return self.se.forward(x) if self.se else x
+        return x
 
     def backward(self, dy: Array) -> Array:
         """Set the gradients of all parameters; return dx."""
-        dy = self.se.backward(dy) if self.se else dy
         for unit in reversed(self._units):
             dy = unit.backward(dy)
         return dy

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from senumpy.errors import InputError
-from senumpy.layers import Dropout, Flatten, Layer, Linear, ReLU, SEConfig, Sequential
+from senumpy.layers import ConvBNReLUSE, Dropout, Flatten, Layer, Linear, ReLU, SEConfig, Sequential
 from senumpy.models.network import Maker, Network, only_standard
 
 
@@ -62,11 +62,10 @@ class VGG(Network):
             for _ in range(convs):
                 unit = make.unit(channels, width, 3, padding=1)
                 features[str(place)], features[str(place + 1)] = unit.conv, unit.bn
-                self._parts.append(unit)
                 se = make.se(width, config.se, stage)
                 if se:
                     blocks[str(place)] = se
-                    self._parts.append(se)
+                self._parts.append(ConvBNReLUSE(unit, se) if se else unit)
                 place, channels = place + 3, width  # convolution, batch norm, ReLU
             features[str(place)] = pool = make.max_pool(2, 2)
             self._parts.append(pool)

@@ -19,8 +19,10 @@ from senumpy.ops.activations import (
 from senumpy.ops.avg_pool import avg_pool2d_backward, avg_pool2d_forward
 from senumpy.ops.batchnorm import batchnorm2d_backward, batchnorm2d_forward
 from senumpy.ops.batchnorm_inference import batchnorm2d_inference_backward, batchnorm2d_inference_forward
+from senumpy.ops.bn_relu_se import bn_relu_se_backward, bn_relu_se_forward
 from senumpy.ops.channel_shuffle import channel_shuffle_backward, channel_shuffle_forward
 from senumpy.ops.concat import concat_backward, concat_forward
+from senumpy.ops.concat_se import concat_se_backward, concat_se_forward
 from senumpy.ops.conv2d import conv2d_backward, conv2d_forward
 from senumpy.ops.conv_bn_relu import (
     conv_bn_relu_backward,
@@ -47,6 +49,7 @@ from senumpy.ops.residual_tail import (
     residual_tail_inference_forward,
 )
 from senumpy.ops.scale import scale_backward, scale_forward
+from senumpy.ops.se_add import se_add_backward, se_add_forward
 from senumpy.ops.shake import shake_backward, shake_forward
 from senumpy.ops.shortcut import pad_shortcut_backward, pad_shortcut_forward
 from senumpy.ops.squeeze import squeeze_backward, squeeze_forward
@@ -63,10 +66,14 @@ __all__ = [
     "batchnorm2d_forward",
     "batchnorm2d_inference_backward",
     "batchnorm2d_inference_forward",
+    "bn_relu_se_backward",
+    "bn_relu_se_forward",
     "channel_shuffle_backward",
     "channel_shuffle_forward",
     "concat_backward",
     "concat_forward",
+    "concat_se_backward",
+    "concat_se_forward",
     "conv2d_backward",
     "conv2d_forward",
     "conv_bn_relu_backward",
@@ -97,6 +104,8 @@ __all__ = [
     "residual_tail_inference_forward",
     "scale_backward",
     "scale_forward",
+    "se_add_backward",
+    "se_add_forward",
     "shake_backward",
     "shake_forward",
     "sigmoid_backward",

@@ -25,6 +25,22 @@ class ConcatGradients(NamedTuple):
     dxs: tuple[Array, ...]
 
 
+def check_parts(xs: Sequence[Array], axis: int) -> int:
+    """Raise unless the arrays agree on every axis but `axis`; return it, not negative."""
+    if len(xs) == 0:
+        raise ValueError("xs: got no arrays, wanted at least one")
+    for k, x in enumerate(xs):
+        check_array(f"xs[{k}]", x)
+    rank = xs[0].ndim
+    if not -rank <= axis < rank:
+        raise ValueError(f"axis: got {axis}, wanted one from {-rank} to {rank - 1} for arrays of {rank} axes")
+    axis %= rank
+    for k, x in enumerate(xs):
+        check_array(f"xs[{k}]", x, tuple("any" if a == axis else size for a, size in enumerate(xs[0].shape)))
+    check_same_dtype(**{f"xs[{k}]": x for k, x in enumerate(xs)})
+    return axis
+
+
 def concat_forward(xs: Sequence[Array], *, axis: int = 1) -> tuple[Array, ConcatCache]:
     """Join arrays that agree on every axis but one.
 
@@ -39,17 +55,7 @@ def concat_forward(xs: Sequence[Array], *, axis: int = 1) -> tuple[Array, Concat
     y : array
     cache : ConcatCache
     """
-    if len(xs) == 0:
-        raise ValueError("xs: got no arrays, wanted at least one")
-    for k, x in enumerate(xs):
-        check_array(f"xs[{k}]", x)
-    rank = xs[0].ndim
-    if not -rank <= axis < rank:
-        raise ValueError(f"axis: got {axis}, wanted one from {-rank} to {rank - 1} for arrays of {rank} axes")
-    axis %= rank
-    for k, x in enumerate(xs):
-        check_array(f"xs[{k}]", x, tuple("any" if a == axis else size for a, size in enumerate(xs[0].shape)))
-    check_same_dtype(**{f"xs[{k}]": x for k, x in enumerate(xs)})
+    axis = check_parts(xs, axis)
     y = namespace(xs[0]).concat(list(xs), axis=axis)
     return y, ConcatCache(tuple(x.shape for x in xs), axis, xs[0].dtype)
 

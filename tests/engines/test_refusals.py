@@ -17,6 +17,7 @@ def ones(*shape):
 X = ones(2, 4, 5, 5)
 V = ones(4)
 SE = (ones(2, 4), ones(2), ones(4, 2), V)
+WEIGHTS = dict(zip(("w1", "b1", "w2", "b2"), SE, strict=True))
 LABELS = np.array([0, 1])
 
 # One good call of each operation: arguments by name, options. The first argument has to be a float array.
@@ -33,9 +34,9 @@ GOOD = {
     "global_avg_pool": ({"x": X}, {}),
     "global_max_pool": ({"x": X}, {}),
     "squeeze": ({"u": X}, {}),
-    "excitation": ({"z": ones(2, 4), **dict(zip(("w1", "b1", "w2", "b2"), SE, strict=True))}, {}),
+    "excitation": ({"z": ones(2, 4), **WEIGHTS}, {}),
     "scale": ({"u": X, "s": ones(2, 4)}, {}),
-    "squeeze_excite": ({"u": X, **dict(zip(("w1", "b1", "w2", "b2"), SE, strict=True))}, {}),
+    "squeeze_excite": ({"u": X, **WEIGHTS}, {}),
     "residual_add": ({"branch": X, "shortcut": X}, {}),
     "pad_shortcut": ({"x": X}, {"channels": 8}),
     "concat": ({"xs": (X, X)}, {}),
@@ -49,16 +50,18 @@ GOOD = {
         {},
     ),
     "residual_tail": (
-        {"c": X, "gamma": V, "beta": V, "w1": SE[0], "b1": SE[1], "w2": SE[2], "b2": SE[3], "shortcut": X},
+        {"c": X, "gamma": V, "beta": V, **WEIGHTS, "shortcut": X},
         {},
     ),
     "residual_tail_inference": (
         {
-            "c": X, "gamma": V, "beta": V, "mean": V, "var": V,
-            "w1": SE[0], "b1": SE[1], "w2": SE[2], "b2": SE[3], "shortcut": X,
+            "c": X, "gamma": V, "beta": V, "mean": V, "var": V, **WEIGHTS, "shortcut": X,
         },
         {},
     ),
+    "bn_relu_se": ({"c": X, "gamma": V, "beta": V, **WEIGHTS}, {}),
+    "concat_se": ({"xs": (X[:, :1], X[:, 1:]), **WEIGHTS}, {}),
+    "se_add": ({"u": X, **WEIGHTS, "shortcut": X}, {}),
 }  # fmt: skip
 ANY_RANK = {"relu", "sigmoid", "tanh", "dropout", "concat"}
 FLOATS = [
@@ -119,7 +122,7 @@ def test_no_axis_at_all(engine, op, name):
     refused(engine, op, {name: np.array(1.0)}, ValueError, f"{name}: got shape ()", "at least one axis")
 
 
-@pytest.mark.parametrize("op", [op for op in OPS if op != "concat"])
+@pytest.mark.parametrize("op", [op for op in OPS if op not in ("concat", "concat_se")])
 def test_empty_batches(engine, op):
     args = GOOD[op][0]
     name = next(iter(args))

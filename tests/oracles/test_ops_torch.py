@@ -88,6 +88,18 @@ def residual_tail_inference(c, gamma, beta, mean, var, *rest, eps, squeeze, gate
     return after_norm(inference_norm(c, gamma, beta, mean, var, eps), *rest, squeeze, gate)
 
 
+def bn_relu_se(c, gamma, beta, *se, eps, squeeze, gate):
+    return squeeze_excite(torch.relu(training_norm(c, gamma, beta, eps)), *se, squeeze=squeeze, gate=gate)
+
+
+def concat_se(xs, *se, squeeze, gate):
+    return squeeze_excite(torch.cat(xs, dim=1), *se, squeeze=squeeze, gate=gate)
+
+
+def se_add(u, w1, b1, w2, b2, shortcut, *, squeeze, gate):
+    return squeeze_excite(u, w1, b1, w2, b2, squeeze=squeeze, gate=gate) + shortcut
+
+
 def pool(function):
     return lambda x, *, kernel, stride, padding, **options: function(x, kernel, stride, padding, **options)
 
@@ -121,6 +133,9 @@ TORCH = {
     "conv_bn_relu_inference": conv_bn_relu_inference,
     "residual_tail": residual_tail,
     "residual_tail_inference": residual_tail_inference,
+    "bn_relu_se": bn_relu_se,
+    "concat_se": concat_se,
+    "se_add": se_add,
 }
 
 

@@ -16,6 +16,7 @@ from senumpy.engines.naive import (
     loss,
     norm,
     pool,
+    se_units,
     squeeze_excite,
     structure,
     units,
@@ -81,3 +82,9 @@ class NaiveEngine(Engine):
     residual_tail_backward: Any = staticmethod(units.residual_tail_backward)
     residual_tail_inference_forward: Any = staticmethod(units.residual_tail_inference_forward)
     residual_tail_inference_backward: Any = staticmethod(units.residual_tail_inference_backward)
+    bn_relu_se_forward: Any = staticmethod(se_units.bn_relu_se_forward)
+    bn_relu_se_backward: Any = staticmethod(se_units.bn_relu_se_backward)
+    concat_se_forward: Any = staticmethod(se_units.concat_se_forward)
+    concat_se_backward: Any = staticmethod(se_units.concat_se_backward)
+    se_add_forward: Any = staticmethod(se_units.se_add_forward)
+    se_add_backward: Any = staticmethod(se_units.se_add_backward)

@@ -3,9 +3,10 @@
 From the bottom up: `compiler`, `threads` and `memory` compile code, run it on all cores and give it memory;
 `microkernel` and the `*lanes` are what happens in vector registers; `products`, `direct` and `direct_weights`
 multiply matrices, and convolve by that; `tiles` and `winograd`, `grouped`, and `depthwise` are other ways to;
-`passes`, `pooling`, `excite` and `elementwise` go over an activation once. `convolution`, `small_groups`,
-`norm`, `tail` and `dense` hold the formulas and choices around these kernels, and the `*_ops` are the
-operations of the engine: checks, memory order, caches. `ahead` compiles in another process.
+`passes`, `recalibrate`, `pooling`, `excite` and `elementwise` go over an activation once. `convolution`,
+`small_groups`, `norm`, `tail`, `activated`, `recalibration` and `dense` hold the formulas and choices around
+these kernels, and the `*_ops` are the operations of the engine: checks, memory order, caches. `ahead`
+compiles in another process.
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ from senumpy.engines.numba.conv_ops import ConvOps
 from senumpy.engines.numba.norm_ops import NormOps
 from senumpy.engines.numba.other_ops import OtherOps
 from senumpy.engines.numba.runtime import Runtime
-from senumpy.engines.numba.structure_ops import StructureOps
+from senumpy.engines.numba.se_ops import SEUnits
 from senumpy.errors import InputError
 
 __all__ = ["NumbaEngine"]
 
 
-class NumbaEngine(ConvOps, NormOps, OtherOps, StructureOps):
+class NumbaEngine(ConvOps, NormOps, OtherOps, SEUnits):
     """Run operations by compiled kernels on `threads` cores.
 
     Parameters

@@ -87,39 +87,6 @@ def sgd(pool, value, gradient, velocity, lr, momentum, nesterov, decay):
 
 
 @kernel
-def _scale_chunk(u, s, shift, rows, c, y, chunk, thread):
-    for r in range(chunk * rows, (chunk + 1) * rows):
-        if shift.size:
-            for k in range(c):
-                i = _index(chunk * c + k)
-                y[_index(r * c + k)] = u[_index(r * c + k)] * s[i] + shift[i]
-        else:
-            for k in range(c):
-                y[_index(r * c + k)] = u[_index(r * c + k)] * s[_index(chunk * c + k)]
-
-
-@compiled
-def scale(pool, u, s, shift, images, rows, c, y):
-    """y = u s + shift, with numbers for each channel of each image; `shift` may be empty."""
-    parallel_for(pool, images, _scale_chunk, (u, s, shift, rows, c, y))
-
-
-@kernel
-def _scale_sums_chunk(dy, u, rows, c, ds, chunk, thread):
-    for k in range(c):
-        ds[_index(chunk * c + k)] = 0
-    for r in range(chunk * rows, (chunk + 1) * rows):
-        for k in range(c):
-            ds[_index(chunk * c + k)] += dy[_index(r * c + k)] * u[_index(r * c + k)]
-
-
-@compiled
-def scale_sums(pool, dy, u, images, rows, c, ds):
-    """ds = sum of dy u over each image."""
-    parallel_for(pool, images, _scale_sums_chunk, (dy, u, rows, c, ds))
-
-
-@kernel
 def _spread_chunk(v, rows, c, factor, y, chunk, thread):
     for r in range(chunk * rows, (chunk + 1) * rows):
         for k in range(c):

@@ -21,8 +21,6 @@ from senumpy.engines.numba import passes
 from senumpy.engines.numba.geometry import Array, as_image
 from senumpy.engines.numba.runtime import NOTHING, Runtime
 
-_WIDEST = 256  # numbers in a wide row
-
 
 class Norm(NamedTuple):
     """A normalised activation: what both passes and the gradient need."""
@@ -45,8 +43,9 @@ class Norm(NamedTuple):
 
     @property
     def wide(self) -> int:
-        """How many pixels the passes take as one row: few channels make short loops, and these are slow."""
-        return _wide(self.shape)
+        """How many pixels the passes take as one row."""
+        _, pixels, c = self.sizes
+        return passes.pixels_a_row(c, pixels)
 
     def widen(self, vector: Array) -> Array:
         """Return a (C,) or (N, C) vector repeated for all pixels of a wide row, flat."""
@@ -64,20 +63,12 @@ class Norm(NamedTuple):
         return self.widen(self.mean), self.widen(self.scale), self.widen(self.bias)
 
 
-def _wide(shape: tuple[int, int, int, int]) -> int:
-    _, c, h, w = shape
-    wide = 1
-    while 2 * wide * c <= _WIDEST and h * w % (2 * wide) == 0:
-        wide *= 2
-    return wide
-
-
 def normalise(
     runtime: Runtime, x: Array, shape: tuple[int, int, int, int], gamma: Array, beta: Array, eps: float
 ) -> Norm:
     """Take the statistics of the batch; x is rows of an activation of this shape."""
     n, c, h, w = shape
-    wide = _wide(shape)
+    wide = passes.pixels_a_row(c, h * w)
     rows = h * w // wide
     size = n * -(-rows // passes.BLOCK_ROWS) * wide * c
     mean, deviation = runtime.empty(size, x.dtype), runtime.empty(size, x.dtype)
@@ -123,6 +114,16 @@ def sums(runtime: Runtime, dy: Array, norm: Norm, gate: int, y: Array | None = N
     return g0.sum(axis=1, dtype=np.float64), g1.sum(axis=1, dtype=np.float64) * norm.rstd
 
 
+def open_sums(runtime: Runtime, norm: Norm) -> tuple[Array, Array]:
+    """Return the sums over each image of 1 and of xhat where a ReLU after it is open, (N, C) in float64."""
+    n, rows, c = norm.wide_sizes
+    shape = n, -(-rows // passes.BLOCK_ROWS) * norm.wide, norm.shape[1]
+    count, off = (runtime.empty(prod(shape), norm.x.dtype).reshape(shape) for _ in range(2))
+    vectors = norm.vectors()
+    runtime.run(passes.open_sums, norm.x, n, rows, c, *vectors, count.reshape(-1), off.reshape(-1))
+    return count.sum(axis=1, dtype=np.float64), off.sum(axis=1, dtype=np.float64) * norm.rstd
+
+
 class Gradients(NamedTuple):
     """Of batch norm's arguments; the last two only where statistics were given."""
 
@@ -152,11 +153,13 @@ def pass_back(
     y: Array | None = None,
     factor: Array | None = None,
     extra: Array | None = None,
+    inner: Array | None = None,
 ) -> tuple[Array, Array]:
     """Return dx and the shortcut's gradient, as rows.
 
     The gradient of batch norm's result is factor g + extra: SE's gate and what comes back through the
-    squeeze, both (N, C); 1 and 0 where not given.
+    squeeze, both (N, C); 1 and 0 where not given. With `inner` (N, C) it is factor g + inner where the ReLU
+    was open: SE that comes after the ReLU.
     """
     n, rows, c = norm.sizes
     dtype, nothing = norm.x.dtype, NOTHING[norm.x.dtype]
@@ -164,7 +167,7 @@ def pass_back(
     batch = norm.image_mean.size > 0
     m = n * rows
     shift = (0.0 if extra is None else extra) - (dbeta / m if batch else 0.0)
-    shift = np.broadcast_to(a * shift, (c,) if extra is None else (n, c)).astype(dtype)
+    shift = np.broadcast_to(a * shift, (c,) if factor is None else (n, c)).astype(dtype)
     weight = (a if factor is None else a * factor).astype(dtype)
     slope = (-a * norm.rstd * dgamma / m).astype(dtype) if batch else nothing
     dx = runtime.empty(norm.x.size, dtype)
@@ -172,7 +175,8 @@ def pass_back(
     step = 0 if factor is None else norm.wide_sizes[2]
     runtime.run(
         passes.gradient, dy, norm.x, *norm.wide_sizes, *norm.vectors(), gate,
-        nothing if y is None else y, norm.widen(weight), norm.widen(shift), step,
+        nothing if y is None else y, norm.widen(weight),
+        nothing if inner is None else norm.widen((a * inner).astype(dtype)), norm.widen(shift), step,
         norm.widen(slope) if batch else nothing, dx, dshortcut,
     )  # fmt: skip
     return dx, dshortcut

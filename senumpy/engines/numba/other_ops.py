@@ -1,4 +1,4 @@
-"""The engine's other operations: linear layers, SE, pools, ReLU, additions, the update of the weights."""
+"""The engine's other operations: linear layers, excitation, pools, ReLU, sums, the weights' update."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from senumpy.ops.excitation import check_gate, check_weights
 from senumpy.ops.global_pooling import GlobalAvgPoolGradients, GlobalMaxPoolGradients
 from senumpy.ops.linear import LinearGradients, check_linear_arguments
 from senumpy.ops.max_pool import MaxPool2dGradients
-from senumpy.ops.scale import ScaleGradients
 from senumpy.ops.windows import Window, pool_window
 
 
@@ -59,14 +58,6 @@ class GlobalAvgCache(NamedTuple):
 
     shape: tuple[int, int, int, int]
     dtype: Any
-
-
-class ScaleCache(NamedTuple):
-    """Both factors."""
-
-    u: Array  # rows
-    s: Array
-    shape: tuple[int, int, int, int]
 
 
 class OtherOps(Engine):
@@ -239,30 +230,6 @@ class OtherOps(Engine):
         self.runtime.run(pooling.avg_backward, self.runtime.rows(dy), cache.counts, g, rows)
         return AvgPool2dGradients(dx)
 
-    def scale_forward(self, u, s):
-        """See `senumpy.ops.scale_forward`."""
-        check_array("u", u, ("N", "C", "H", "W"))
-        check_array("s", s, u.shape[:2])
-        check_same_dtype(u=u, s=s)
-        if u.dtype not in NOTHING:
-            return Engine.scale_forward(u, s)
-        n, c, h, w = u.shape
-        rows, y = self.runtime.image_like(u)
-        u_rows = self.runtime.rows(u)
-        self.runtime.run(elementwise.scale, u_rows, flat(s), NOTHING[u.dtype], n, h * w, c, rows)
-        return y, ScaleCache(u_rows, s, u.shape)
-
-    def scale_backward(self, dy, cache):
-        """See `senumpy.ops.scale_backward`."""
-        if not isinstance(cache, ScaleCache):
-            return Engine.scale_backward(dy, cache)
-        n, c, h, w = cache.shape
-        check_upstream(dy, cache.shape, cache.u.dtype)
-        dy_rows, dtype = self.runtime.rows(dy), cache.u.dtype
-        rows, du = self.runtime.image(n, c, h, w, dtype)
-        self.runtime.run(elementwise.scale, dy_rows, flat(cache.s), NOTHING[dtype], n, h * w, c, rows)
-        return ScaleGradients(du, scale_sums(self.runtime, dy_rows, cache))
-
     def sgd_update(self, value, gradient, velocity, *, lr, momentum=0.0, nesterov=False, weight_decay=0.0):
         """See `Engine.sgd_update`."""
         if not (value.flags.c_contiguous and velocity.flags.c_contiguous and value.dtype in NOTHING):
@@ -275,14 +242,6 @@ class OtherOps(Engine):
             elementwise.sgd, value.reshape(-1), flat(gradient), velocity.reshape(-1),
             float(lr), float(momentum), bool(nesterov), float(weight_decay),
         )  # fmt: skip
-
-
-def scale_sums(runtime: Runtime, dy: Array, cache: ScaleCache) -> Array:
-    """Return the gradient of the scales, (N, C), for rows of dy."""
-    n, c, h, w = cache.shape
-    ds = np.empty((n, c), dy.dtype)
-    runtime.run(elementwise.scale_sums, dy, cache.u, n, h * w, c, ds.reshape(-1))
-    return ds
 
 
 def _in_memory_order(x: Array) -> Array | None:

@@ -7,6 +7,7 @@ differs from image to image (SE's gate) comes as vectors with a step of C, what 
     transform    y = relu((x - mean) scale + bias + shortcut)
     reduce       sums over each block of g and g (x - mean),    g = dy where the ReLU was open
     gradient     dx = g scale + shift + (x - mean) slope,       and g itself for the shortcut
+    open_sums    sums over each block of 1 and (x - mean)       where the ReLU is open
 """
 
 from __future__ import annotations
@@ -18,11 +19,20 @@ from senumpy.engines.numba.threads import parallel_for
 
 _index = np.uintp
 BLOCK_ROWS = 256
+_WIDEST = 256  # numbers in a wide row
 NO_RELU, RELU, RELU_BY_RESULT = 0, 1, 2
 
 
+def pixels_a_row(channels: int, pixels: int) -> int:
+    """Return how many pixels to take as one row: few channels make short loops, and these are slow."""
+    wide = 1
+    while 2 * wide * channels <= _WIDEST and pixels % (2 * wide) == 0:
+        wide *= 2
+    return wide
+
+
 @inlined
-def _block(chunk, rows):
+def block_of(chunk, rows):
     """Return image, first row and count of rows of a chunk."""
     blocks = (rows + BLOCK_ROWS - 1) // BLOCK_ROWS
     image, first = chunk // blocks, chunk % blocks * BLOCK_ROWS
@@ -31,7 +41,7 @@ def _block(chunk, rows):
 
 @kernel
 def _statistics_chunk(x, rows, c, mean, deviation, chunk, thread):
-    _, first, count = _block(chunk, rows)
+    _, first, count = block_of(chunk, rows)
     to = chunk * c
     for k in range(c):
         mean[_index(to + k)] = 0
@@ -58,7 +68,7 @@ def statistics(pool, x, images, rows, c, mean, deviation):
 
 @kernel
 def _sums_chunk(x, rows, c, sums, chunk, thread):
-    _, first, count = _block(chunk, rows)
+    _, first, count = block_of(chunk, rows)
     to = chunk * c
     for k in range(c):
         sums[_index(to + k)] = 0
@@ -124,7 +134,7 @@ def combine(mean, deviation, images, rows, c, wide, image_mean, total_mean, tota
 @kernel
 def _transform_chunk(x, rows, c, mean, scale, bias, step, shortcut, relu, y, chunk, thread):
     zero = x.dtype.type(0)
-    image, first, count = _block(chunk, rows)
+    image, first, count = block_of(chunk, rows)
     own = image * step
     for r in range(first, first + count):
         at = r * c
@@ -155,7 +165,7 @@ def transform(pool, x, images, rows, c, mean, scale, bias, step, shortcut, relu,
 @kernel
 def _reduce_chunk(dy, x, rows, c, mean, scale, bias, gate, y, g0, g1, chunk, thread):
     zero = x.dtype.type(0)
-    _, first, count = _block(chunk, rows)
+    _, first, count = block_of(chunk, rows)
     to = chunk * c
     for k in range(c):
         g0[_index(to + k)] = 0
@@ -192,10 +202,27 @@ def reduce(pool, dy, x, images, rows, c, mean, scale, bias, gate, y, g0, g1):
 
 @kernel
 def _gradient_chunk(
-    dy, x, rows, c, mean, scale, bias, gate, y, factor, shift, step, slope, dx, dshortcut, chunk, thread
+    dy,
+    x,
+    rows,
+    c,
+    mean,
+    scale,
+    bias,
+    gate,
+    y,
+    factor,
+    inner,
+    shift,
+    step,
+    slope,
+    dx,
+    dshortcut,
+    chunk,
+    thread,
 ):
     zero = x.dtype.type(0)
-    image, first, count = _block(chunk, rows)
+    image, first, count = block_of(chunk, rows)
     own = image * step
     for r in range(first, first + count):
         at = r * c
@@ -205,6 +232,12 @@ def _gradient_chunk(
                 g = dy[j] if y[j] > zero else zero
                 dx[j] = g * factor[i] + shift[i]
                 dshortcut[j] = g
+        elif gate == RELU and inner.size:
+            for k in range(c):
+                j, m, i = _index(at + k), _index(k), _index(own + k)
+                off = x[j] - mean[m]
+                g = dy[j] * factor[i] + inner[i]
+                dx[j] = shift[i] + (g if off * scale[m] + bias[m] > zero else zero)
         elif gate == RELU:
             for k in range(c):
                 j, m, i = _index(at + k), _index(k), _index(own + k)
@@ -223,11 +256,38 @@ def _gradient_chunk(
 
 @compiled
 def gradient(
-    pool, dy, x, images, rows, c, mean, scale, bias, gate, y, factor, shift, step, slope, dx, dshortcut
+    pool, dy, x, images, rows, c, mean, scale, bias, gate, y, factor, inner, shift, step, slope, dx, dshortcut
 ):
-    """Compute dx, and the shortcut's gradient where `gate` is RELU_BY_RESULT."""
+    """Compute dx, and the shortcut's gradient where `gate` is RELU_BY_RESULT.
+
+    With `inner`, where `gate` is RELU, the gradient behind the ReLU is g scale + inner where it was open.
+    """
     blocks = (rows + BLOCK_ROWS - 1) // BLOCK_ROWS
     arguments = (
-        dy, x, rows, c, mean, scale, bias, gate, y, factor, shift, step, slope, dx, dshortcut,
+        dy, x, rows, c, mean, scale, bias, gate, y, factor, inner, shift, step, slope, dx, dshortcut,
     )  # fmt: skip
     parallel_for(pool, images * blocks, _gradient_chunk, arguments)
+
+
+@kernel
+def _open_sums_chunk(x, rows, c, mean, scale, bias, count, off, chunk, thread):
+    zero, one = x.dtype.type(0), x.dtype.type(1)
+    _, first, these = block_of(chunk, rows)
+    to = chunk * c
+    for k in range(c):
+        count[_index(to + k)] = 0
+        off[_index(to + k)] = 0
+    for r in range(first, first + these):
+        for k in range(c):
+            m, i = _index(k), _index(to + k)
+            value = x[_index(r * c + k)] - mean[m]
+            is_open = value * scale[m] + bias[m] > zero
+            count[i] += one if is_open else zero
+            off[i] += value if is_open else zero
+
+
+@compiled
+def open_sums(pool, x, images, rows, c, mean, scale, bias, count, off):
+    """Compute both sums (blocks, C)."""
+    blocks = (rows + BLOCK_ROWS - 1) // BLOCK_ROWS
+    parallel_for(pool, images * blocks, _open_sums_chunk, (x, rows, c, mean, scale, bias, count, off))

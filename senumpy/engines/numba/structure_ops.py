@@ -1,103 +1,66 @@
-"""The engine's operations that compose others, or only move numbers: SE, concatenation, shuffle, shortcut."""
+"""The engine's operations that only move numbers: concatenation, and the gradient of the addition."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
-
-import numpy as np
+from typing import NamedTuple
 
 from senumpy.engines.base import Engine
 from senumpy.engines.numba import elementwise
-from senumpy.engines.numba.other_ops import ScaleCache, scale_sums
-from senumpy.engines.numba.runtime import NOTHING, Runtime, flat
-from senumpy.ops.arrays import check_array, check_same_dtype, check_upstream
-from senumpy.ops.excitation import check_gate, check_weights
+from senumpy.engines.numba.geometry import Array
+from senumpy.engines.numba.recalibration import places, scale
+from senumpy.engines.numba.runtime import NOTHING, Runtime
+from senumpy.ops.arrays import check_upstream
+from senumpy.ops.concat import ConcatCache, ConcatGradients, check_parts
 from senumpy.ops.residual_add import ResidualAddGradients
-from senumpy.ops.squeeze import SqueezeGradients, check_operator
-from senumpy.ops.squeeze_excite import SqueezeExciteGradients, SqueezeExcitePaths
 
 
-class SqueezeCache(NamedTuple):
-    """The cache of the pool that ran, and which it was."""
+class ImagesCache(NamedTuple):
+    """The cache of a concatenation of images along channels."""
 
-    pool: Any
-    operator: str
-
-
-class SqueezeExciteCache(NamedTuple):
-    """The caches of the three steps."""
-
-    squeeze: Any
-    excitation: Any
-    scale: Any
+    concat: ConcatCache
 
 
 class StructureOps(Engine):
-    """SE from its parts, and the gradient of the addition."""
+    """Copies by all threads."""
 
     runtime: Runtime
 
-    def squeeze_forward(self, u, *, operator="avg"):
-        """See `senumpy.ops.squeeze_forward`."""
-        check_operator(operator)
-        check_array("u", u, ("N", "C", "H", "W"))
-        pool = self.global_avg_pool_forward if operator == "avg" else self.global_max_pool_forward
-        z, cache = pool(u)
-        return z, SqueezeCache(cache, operator)
+    def concat_forward(self, xs, *, axis=1):
+        """See `senumpy.ops.concat_forward`."""
+        axis = check_parts(xs, axis)
+        if axis != 1 or xs[0].ndim != 4 or xs[0].dtype not in NOTHING:
+            return Engine.concat_forward(xs, axis=axis)
+        n, _, h, w = xs[0].shape
+        where = places(n, h * w, [x.shape[1] for x in xs])
+        rows, y = self.runtime.image(n, where[0][1].wide, h, w, xs[0].dtype)
+        for x, (sizes, within) in zip(xs, where, strict=True):
+            scale(self.runtime, self.runtime.rows(x), None, sizes, rows, y_within=within)
+        return y, ImagesCache(ConcatCache(tuple(x.shape for x in xs), axis, xs[0].dtype))
 
-    def squeeze_backward(self, dy, cache):
-        """See `senumpy.ops.squeeze_backward`."""
-        pool = self.global_avg_pool_backward if cache.operator == "avg" else self.global_max_pool_backward
-        return SqueezeGradients(pool(dy, cache.pool).dx)
-
-    def squeeze_excite_forward(self, u, w1, b1, w2, b2, *, squeeze="avg", gate="sigmoid"):
-        """See `senumpy.ops.squeeze_excite_forward`."""
-        check_array("u", u, ("N", "C", "H", "W"))
-        check_operator(squeeze)
-        check_gate(gate)
-        check_weights(u.shape[1], w1, b1, w2, b2)
-        check_same_dtype(u=u, w1=w1, b1=b1, w2=w2, b2=b2)
-        z, squeeze_cache = self.squeeze_forward(u, operator=squeeze)
-        s, excitation_cache = self.excitation_forward(z, w1, b1, w2, b2, gate=gate)
-        y, scale_cache = self.scale_forward(u, s)
-        return y, SqueezeExciteCache(squeeze_cache, excitation_cache, scale_cache)
-
-    def squeeze_excite_backward(self, dy, cache):
-        """See `senumpy.ops.squeeze_excite_backward`; with the mean, both paths come in one pass."""
-        scaled = cache.scale
-        if isinstance(scaled, ScaleCache) and cache.squeeze.operator == "avg":
-            n, c, h, w = scaled.shape
-            dtype = scaled.u.dtype
-            check_upstream(dy, scaled.shape, dtype)
-            dy_rows = self.runtime.rows(dy)
-            ds = scale_sums(self.runtime, dy_rows, scaled)
-            gradients = self.excitation_backward(ds, cache.excitation)
-            shift = flat((gradients.dz / (h * w)).astype(dtype))
-            rows, du = self.runtime.image(n, c, h, w, dtype)
-            self.runtime.run(elementwise.scale, dy_rows, flat(scaled.s), shift, n, h * w, c, rows)
-            return SqueezeExciteGradients(du, *gradients[1:])
-        (scaled, gated), gradients = self._squeeze_excite_back(dy, cache)
-        du, _ = self.residual_add_forward(scaled, gated)
-        return SqueezeExciteGradients(du, *gradients[1:])
-
-    def squeeze_excite_backward_paths(self, dy, cache):
-        """See `senumpy.ops.squeeze_excite_backward_paths`."""
-        return self._squeeze_excite_back(dy, cache)[0]
-
-    def _squeeze_excite_back(self, dy: Any, cache: Any) -> tuple[SqueezeExcitePaths, Any]:
-        through_scale, ds = self.scale_backward(dy, cache.scale)
-        gradients = self.excitation_backward(ds, cache.excitation)
-        through_gate = self.squeeze_backward(gradients.dz, cache.squeeze).du
-        return SqueezeExcitePaths(through_scale, through_gate), gradients
+    def concat_backward(self, dy, cache):
+        """See `senumpy.ops.concat_backward`."""
+        if not isinstance(cache, ImagesCache):
+            return Engine.concat_backward(dy, cache)
+        shapes, _, dtype = cache.concat
+        n, _, h, w = shapes[0]
+        where = places(n, h * w, [shape[1] for shape in shapes])
+        check_upstream(dy, (n, where[0][1].wide, h, w), dtype)
+        dy_rows, parts = self.runtime.rows(dy), []
+        for sizes, within in where:
+            rows, part = self.runtime.image(n, sizes.c, h, w, dtype)
+            scale(self.runtime, dy_rows, None, sizes, rows, x_within=within)
+            parts.append(part)
+        return ConcatGradients(tuple(parts))
 
     def residual_add_backward(self, dy, cache):
         """See `senumpy.ops.residual_add_backward`."""
         check_upstream(dy, cache.shape, cache.dtype)
         if cache.dtype not in NOTHING:
             return Engine.residual_add_backward(dy, cache)
-        copies = []
-        for _ in range(2):
-            _, copy = self.runtime.image_like(dy)
-            np.copyto(copy, dy)
-            copies.append(copy)
-        return ResidualAddGradients(*copies)
+        return ResidualAddGradients(self.copied(dy), self.copied(dy))
+
+    def copied(self, x: Array) -> Array:
+        """Return a copy of `x` (N, C, H, W) in channels-last memory."""
+        rows, copy = self.runtime.image_like(x)
+        self.runtime.run(elementwise.copy, self.runtime.rows(x), rows)
+        return copy

@@ -8,7 +8,7 @@ function and one line here.
 from __future__ import annotations
 
 from senumpy.errors import unknown_name
-from senumpy.verify.cases import basic, blocks, patterns
+from senumpy.verify.cases import basic, blocks, patterns, se_units
 from senumpy.verify.cases.spec import Case, Draw, OpSpec
 
 __all__ = ["OPS", "Case", "Draw", "OpSpec", "op_names", "op_spec"]
@@ -71,6 +71,15 @@ _TABLE = (
         blocks.residual_tail_inference,
         pattern=patterns.residual_tail,
         batched=("c", "shortcut"),
+    ),
+    OpSpec("bn_relu_se", ("c", *_BN, *_GATE), se_units.bn_relu_se, pattern=patterns.bn_relu_se),
+    OpSpec("concat_se", ("xs", *_GATE), se_units.concat_se, pattern=patterns.concat_se),
+    OpSpec(
+        "se_add",
+        ("u", *_GATE, "shortcut"),
+        se_units.se_add,
+        pattern=patterns.se_add,
+        batched=("u", "shortcut"),
     ),
 )
 OPS: dict[str, OpSpec] = {spec.name: spec for spec in _TABLE}

@@ -33,7 +33,8 @@ def _gate_alive(z: Array, w1: Array, b1: Array | None, w2: Array, b2: Array | No
     return bool((logits > 0).any(0).sum() > 1 and not (logits > 0).all() and np.abs(logits).min() > _MARGIN)
 
 
-def _weights(draw: Draw, C: int, hidden: int, *, first: bool, second: bool) -> tuple[Array | None, ...]:
+def gate_weights(draw: Draw, C: int, hidden: int, *, first: bool, second: bool) -> tuple[Array | None, ...]:
+    """Draw w1, b1, w2, b2; None for a bias that is not wanted."""
     n = draw.normal
     return n(hidden, C), n(hidden) if first else None, n(C, hidden), n(C) if second else None
 
@@ -55,7 +56,7 @@ def excitation(draw: Draw) -> list[Case]:
 
     def case(name: str, N: int, C: int, hidden: int, gate: str, first: bool, second: bool) -> Case:
         def make() -> tuple[Any, ...]:
-            return draw.normal(N, C), *_weights(draw, C, hidden, first=first, second=second)
+            return draw.normal(N, C), *gate_weights(draw, C, hidden, first=first, second=second)
 
         def accept(z: Array, w1: Array, b1: Array | None, w2: Array, b2: Array | None) -> bool:
             return _alive(z, w1, b1) and _gate_alive(z, w1, b1, w2, b2, gate)
@@ -85,7 +86,7 @@ def scale(draw: Draw) -> list[Case]:
     ]
 
 
-def _block(
+def block(
     draw: Draw,
     shape: tuple[int, ...],
     hidden: int,
@@ -101,7 +102,7 @@ def _block(
     def make() -> tuple[Any, ...]:
         level = draw.normal(N, C, 1, 1)  # channels of different mean, or a large image's squeeze is all zero
         image = draw.spaced(*shape) if operator == "max" else draw.normal(*shape)
-        return image + level, *_weights(draw, C, hidden, first=first, second=second)
+        return image + level, *gate_weights(draw, C, hidden, first=first, second=second)
 
     def accept(u: Array, w1: Array, b1: Array | None, w2: Array, b2: Array | None) -> bool:
         z = u.mean((2, 3)) if operator == "avg" else u.max((2, 3))
@@ -114,7 +115,7 @@ def squeeze_excite(draw: Draw) -> list[Case]:
     """Draw blocks; at 56x56 the gate path is a 3,000th of an entry, and must be seen."""
 
     def case(name: str, shape: tuple[int, ...], hidden: int, options: dict[str, str], **biases: bool) -> Case:
-        return Case(name, _block(draw, shape, hidden, options, **biases), dict(options))
+        return Case(name, block(draw, shape, hidden, options, **biases), dict(options))
 
     return [
         case("paper", (2, 4, 3, 2), 2, {}),
@@ -180,7 +181,7 @@ def _residual_tail(draw: Draw, *, statistics: bool) -> list[Case]:
         def make() -> tuple[Any, ...]:
             c = draw.normal(*shape) + draw.normal(shape[0], C, 1, 1)
             extra = (draw.normal(C), draw.positive(C)) if statistics else ()
-            weights = _weights(draw, C, hidden, first=first, second=second) if hidden else (None,) * 4
+            weights = gate_weights(draw, C, hidden, first=first, second=second) if hidden else (None,) * 4
             normalisation = (draw.positive(C), draw.normal(C), *extra)
             return c, *normalisation, *weights, draw.normal(*shape)
 

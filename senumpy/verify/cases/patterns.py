@@ -82,6 +82,24 @@ def residual_tail(args: Args, kwargs: Kwargs) -> tuple[Array, ...]:
     return (*masks, u * _gate(u, w1, b1, w2, b2, options)[:, :, None, None] + shortcut > 0)
 
 
+def bn_relu_se(args: Args, kwargs: Kwargs) -> tuple[Array, ...]:
+    """Return the mask of the ReLU behind batch norm, and the patterns of SE."""
+    c, gamma, beta, *se = args
+    normed = _normalise(c, [gamma, beta], kwargs)
+    return (normed > 0, *squeeze_excite((np.maximum(normed, 0), *se), kwargs))
+
+
+def concat_se(args: Args, kwargs: Kwargs) -> tuple[Array, ...]:
+    """Return the patterns of SE."""
+    xs, *se = args
+    return squeeze_excite((np.concatenate(xs, axis=1), *se), kwargs)
+
+
+def se_add(args: Args, kwargs: Kwargs) -> tuple[Array, ...]:
+    """Return the patterns of SE."""
+    return squeeze_excite(args[:5], kwargs)
+
+
 def _pair(value: Any) -> tuple[int, int]:
     return (value, value) if isinstance(value, int) else (value[0], value[1])
 
