@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from senumpy.analysis.counting import Count, CountingEngine, shape_array
+from senumpy.analysis.counting import Count, CountingEngine
+from senumpy.engines.shapes import shape_array
 from senumpy.errors import InputError
 from senumpy.models import Network, create_model, image_size
 

@@ -9,9 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from senumpy.engines.steps import StepEngine
+from senumpy.engines.shapes import ShapeEngine, shape_array
 from senumpy.ops.arrays import Array
 from senumpy.ops.windows import Window, output_size, pair, pool_window
 
@@ -25,12 +23,7 @@ class Count(NamedTuple):
     multiply_adds: int
 
 
-def shape_array(*shape: int) -> Array:
-    """Return zeros of `shape` that take no memory."""
-    return np.broadcast_to(np.float32(0.0), shape)
-
-
-class CountingEngine(StepEngine):
+class CountingEngine(ShapeEngine):
     """Forward passes in inference mode; `counts` lists what was executed.
 
     Multiply-adds follow the paper: convolutions and linear layers count; batch norm, ReLU, pooling and
@@ -41,10 +34,6 @@ class CountingEngine(StepEngine):
 
     def __init__(self) -> None:
         self.counts: list[Count] = []
-
-    def normal(self, shape: Any, scale: float, rng: Any, dtype: Any) -> Array:
-        """Return weights without numbers: nothing is drawn, nothing takes memory."""
-        return shape_array(*shape)
 
     def _note(self, kind: str, weights: Any, shape: tuple[int, ...], multiply_adds: int = 0) -> Array:
         present = tuple(w for w in weights if w is not None)

@@ -180,6 +180,10 @@ class Engine:
         y[:, :, to, to] = x[:, :, start, start]
         return y
 
+    def times(self, x: Array, factor: float) -> Array:
+        """Return factor x."""
+        return factor * x
+
     def add_gradients(self, total: Array, part: Array) -> Array:
         """Return total + part, of the same shape; `total` is given up, its memory may be used for the sum."""
         total += part

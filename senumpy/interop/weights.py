@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from senumpy.engines import Engine
+from senumpy.engines.shapes import ShapeEngine
 from senumpy.errors import InputError
 from senumpy.interop.foreign_names import foreign_state
 from senumpy.interop.layouts import IMAGENET, Layout, Preprocessing, recognise
+from senumpy.interop.pickled import PickledTensors
 from senumpy.layers import SEConfig
 from senumpy.models import Network, create_model, model_config, settings_for
 from senumpy.storage import TensorFile, save_tensors
 
 FORMAT = "senumpy weights"
+_SMALL_CLAIM = 1024  # what a setting may be, however small the tensors are
 _PICKLES = (".pth", ".pt", ".th", ".bin")
 
 
@@ -63,7 +65,9 @@ def import_weights(path: str | Path, *, engine: str | Engine = "numpy", dtype: A
             layout = _own(state, metadata, str(path))
         else:
             layout = recognise({name: tuple(a.shape) for name, a in state.items()}, str(path))
-        model = create_model(layout.model, engine=engine, dtype=dtype, seed=None, **layout.settings)
+        _check_claims(layout, state)
+        # Names and shapes are compared before any memory is asked for.
+        skeleton = create_model(layout.model, engine=ShapeEngine(), blank=True, **layout.settings)
     except InputError as error:
         raise InputError(str(error) if str(path) in str(error) else f"{path}: {error}") from None
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
@@ -72,7 +76,10 @@ def import_weights(path: str | Path, *, engine: str | Engine = "numpy", dtype: A
             f"{path}: has names of a known layout, but not the tensors of a network ({error!r})"
         ) from None
     try:
-        model.load_state_dict(_Renamed(state, layout))
+        renamed = _Renamed(state, layout)
+        skeleton.check_state(renamed)
+        model = create_model(layout.model, engine=engine, dtype=dtype, blank=True, **layout.settings)
+        model.load_state_dict(renamed)
     except InputError as error:
         raise InputError(f"{path} ({layout.name}, {layout.model}): {error}") from None
     for name, holder in [*model.named_parameters(), *model.named_buffers()]:
@@ -128,51 +135,7 @@ def _open(path: Path) -> tuple[Mapping[str, Any], dict[str, str]]:
     if path.suffix not in _PICKLES:
         wanted = ", ".join((".safetensors", *_PICKLES))
         raise InputError(f"{path}: unknown kind of weight file {path.suffix!r}, wanted one of {wanted}")
-    return _torch_state(path), {}
-
-
-def _torch_state(path: Path) -> dict[str, Any]:
-    try:
-        import torch
-    except ImportError:
-        raise InputError(
-            f"{path}: a pickle, which PyTorch alone may read here; install torch, or convert the file to "
-            ".safetensors where torch is installed"
-        ) from None
-    if not path.is_file():
-        raise InputError(f"cannot read {path}: {'a folder' if path.is_dir() else 'no such file'}")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what it would warn of is refused anyway
-            try:
-                loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-            except RuntimeError:  # the format before zip files can't be mapped
-                loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # unpickling errors of many kinds; all of them mean: not weights alone
-        raise InputError(
-            f"{path}: PyTorch refuses it as a file of weights alone: it is damaged, or holds more than "
-            f"tensors ({type(error).__name__})"
-        ) from None
-    while isinstance(loaded, dict) and isinstance(loaded.get("state_dict"), dict):
-        loaded = loaded["state_dict"]
-    if not isinstance(loaded, dict):
-        raise InputError(f"{path}: wanted a dictionary of tensors by name, found {type(loaded).__name__}")
-    for name, tensor in loaded.items():
-        if not isinstance(name, str) or not isinstance(tensor, torch.Tensor):
-            found = f"{name!r}: {type(tensor).__name__}"
-            raise InputError(f"{path}: wanted tensors by name, alone or under 'state_dict', found {found}")
-        if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_meta:
-            raise InputError(f"{path}: tensor {name!r} is sparse, quantised or empty, wanted plain numbers")
-    return {name: _as_numpy(tensor) for name, tensor in loaded.items()}
-
-
-def _as_numpy(tensor: Any) -> Any:
-    """Return the tensor's memory as an array; floats that NumPy lacks (bfloat16, float8) as float32."""
-    tensor = tensor.detach()
-    known = ("torch.float16", "torch.float32", "torch.float64")
-    return (
-        tensor if not tensor.is_floating_point() or str(tensor.dtype) in known else tensor.float()
-    ).numpy()
+    return PickledTensors(path), {}
 
 
 def _own(state: Mapping[str, Any], metadata: dict[str, str], where: str) -> Layout:
@@ -197,6 +160,28 @@ def _own(state: Mapping[str, Any], metadata: dict[str, str], where: str) -> Layo
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{where}: metadata of senumpy that can't be read: {error}") from None
     return Layout("senumpy", name, settings, sources, lambda _, array, read: array, prepared, classes)
+
+
+def _check_claims(layout: Layout, state: Mapping[str, Any]) -> None:
+    """Raise for settings of a network that no file with these tensors can hold, before it is built."""
+    most = max([_SMALL_CLAIM, *(size for tensor in state.values() for size in tensor.shape)])
+    for field, value in _numbers(layout.settings):
+        limit = len(state) if field == "blocks" else most
+        if value > limit:
+            raise InputError(
+                f"its metadata say {field} = {value}, but its {len(state)} tensors have no axis beyond {most}"
+            )
+
+
+def _numbers(settings: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
+    """Yield all whole numbers in the settings of a network, with the field's name; blocks are added up."""
+    for field, value in settings.items():
+        if dataclasses.is_dataclass(value):
+            yield from _numbers(vars(value))
+        elif isinstance(value, tuple) and all(isinstance(item, int) for item in value):
+            yield field, sum(value) if field == "blocks" else max(value, default=0)
+        elif isinstance(value, int):
+            yield field, value
 
 
 def _config(name: str, fields: dict[str, Any]) -> Any:

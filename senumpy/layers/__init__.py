@@ -15,6 +15,7 @@ from senumpy.layers.basic import (
     ReLU,
 )
 from senumpy.layers.inception import InceptionResidual
+from senumpy.layers.initialisation import BLANK
 from senumpy.layers.preactivation import PreActivation
 from senumpy.layers.residual import ConvBN, ConvBNReLU, ConvBNReLUSE, Residual, ResidualUnit, Sequential
 from senumpy.layers.shake import ShakeShake, ShiftedShortcut, shake_branch
@@ -23,6 +24,7 @@ from senumpy.layers.squeeze_excite import PixelExcite, SEConfig, SqueezeExcite, 
 from senumpy.layers.structure import Branches, ChannelShuffle, Dropout, Flatten, InceptionModule, ReLU6
 
 __all__ = [
+    "BLANK",
     "AvgPool2d",
     "BatchNorm2d",
     "Branches",

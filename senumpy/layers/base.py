@@ -221,6 +221,21 @@ class Layer:
         InputError
             Lists missing, surplus and misshaped names.
         """
+        given = self.check_state(state)
+        for name, holder in self._named((Parameter, Buffer)):
+            value = np.reshape(given[name], holder.value.shape)
+            holder.value[...] = self.engine.asarray(value, dtype=holder.value.dtype)
+
+    def check_state(self, state: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the arrays of a state by name, without PyTorch's counters, if names and shapes fit.
+
+        Only the shapes of the arrays are looked at.
+
+        Raises
+        ------
+        InputError
+            Lists missing, surplus and misshaped names.
+        """
         holders = dict(self._named((Parameter, Buffer)))
         given = {name: a for name, a in state.items() if not name.endswith("num_batches_tracked")}
         problems = [
@@ -237,9 +252,7 @@ class Layer:
         ]
         if any(problems):
             raise InputError(f"the state doesn't fit: {'; '.join(p for p in problems if p)}")
-        for name, holder in holders.items():
-            value = np.reshape(given[name], holder.value.shape)
-            holder.value[...] = self.engine.asarray(value, dtype=holder.value.dtype)
+        return given
 
     # -- for subclasses --------------------------------------------------------------------------------
 
@@ -270,6 +283,6 @@ def _fits(got: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
     return got == wanted or (len(wanted) == 2 and got == (*wanted, 1, 1))
 
 
-def _listing(title: str, names: list[str], most: int = 5) -> str:
+def _listing(title: str, names: list[str], most: int = 20) -> str:
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return f"{title}: {', '.join(names[:most])}{more}" if names else ""

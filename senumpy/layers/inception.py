@@ -58,7 +58,9 @@ class InceptionResidual(ResidualUnit):
         """Return the unit's result for `x` (N, C, H, W)."""
         c = self._se_at("3x3", self._branches.forward(self._se_at("pre", x)))
         c = self._se_at("standard", self.conv2d.forward(c))
-        y, cache = self.engine.residual_add_forward(self.scale * c, self._se_at("identity", x))
+        y, cache = self.engine.residual_add_forward(
+            self.engine.times(c, self.scale), self._se_at("identity", x)
+        )
         self._keep(cache)
         return self._se_at("post", self.relu.forward(y) if self.relu else y)
 
@@ -67,6 +69,6 @@ class InceptionResidual(ResidualUnit):
         dy = self._se_back("post", dy)
         dy = self.relu.backward(dy) if self.relu else dy
         dc, dshortcut = self.engine.residual_add_backward(dy, self._kept())
-        dc = self.conv2d.backward(self._se_back("standard", self.scale * dc))
+        dc = self.conv2d.backward(self._se_back("standard", self.engine.times(dc, self.scale)))
         dx = self._se_back("pre", self._branches.backward(self._se_back("3x3", dc)))
         return self.engine.add_gradients(dx, self._se_back("identity", dshortcut))

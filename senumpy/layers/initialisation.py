@@ -14,6 +14,16 @@ from senumpy.engines import Engine
 from senumpy.ops.arrays import Array
 
 
+class _Blank:
+    """A generator that draws zeros."""
+
+    def standard_normal(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray[Any, Any]:
+        return np.zeros(shape, dtype)
+
+
+BLANK: Any = _Blank()
+
+
 def he_normal(
     shape: tuple[int, ...], *, engine: Engine, rng: np.random.Generator | None, dtype: Any
 ) -> Array:

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from senumpy.errors import InputError
 from senumpy.layers.base import Layer
 from senumpy.layers.basic import BatchNorm2d, Conv2d, ReLU
 from senumpy.layers.residual import JoiningUnit, Sequential
@@ -31,7 +30,7 @@ class ShakeShake(JoiningUnit):
         How the gradient is divided on the way back: drawn again for each image, half and half, or as in the
         forward (then it is the derivative).
     se : SqueezeExcite or PixelExcite, optional
-        After the mixture, or where its configuration says; not "3x3", which would need one in each branch.
+        After the mixture, or where its configuration says. "3x3" is inside the branches: see `shake_branch`.
     shortcut : Layer, optional
         Identity where None.
     """
@@ -48,8 +47,6 @@ class ShakeShake(JoiningUnit):
         shortcut: Layer | None = None,
     ):
         super().__init__(branch1.engine)
-        if se and se.config.placement == "3x3":
-            raise InputError("placement: got '3x3', but a Shake-Shake unit has two branches and one SE block")
         self.rng = np.random.default_rng(0)
         self.branch1, self.branch2 = branch1, branch2
         self.backward_mode = backward_mode
@@ -120,12 +117,24 @@ class ShiftedShortcut(Layer):
         return self.relu.backward(self.engine.add_gradients(self.conv1.backward(dfirst), back))
 
 
-def shake_branch(steps: list[Conv2d], *, start: bool) -> Sequential:
-    """Return convolutions with batch norm after each and ReLU between, and before the first if `start`."""
-    layers: list[Layer] = []
+def shake_branch(
+    steps: list[Conv2d], *, start: bool, se: SqueezeExcite | PixelExcite | None = None
+) -> Sequential:
+    """Return convolutions with batch norm after each and ReLU between, and before the first if `start`.
+
+    SE, named `se`, comes before the last convolution.
+    """
+    layers: dict[str, Layer] = {}
+
+    def add(layer: Layer) -> None:
+        layers[str(len(layers) - ("se" in layers))] = layer
+
     for k, conv in enumerate(steps):
         if k or start:
-            layers.append(ReLU(conv.engine))
+            add(ReLU(conv.engine))
+        if se and k == len(steps) - 1:
+            layers["se"] = se
         weight = conv.weight.value
-        layers += [conv, BatchNorm2d(len(weight), engine=conv.engine, dtype=weight.dtype)]
-    return Sequential(*layers)
+        add(conv)
+        add(BatchNorm2d(len(weight), engine=conv.engine, dtype=weight.dtype))
+    return Sequential(**layers)

@@ -9,7 +9,7 @@ import numpy as np
 
 from senumpy.engines import Engine
 from senumpy.errors import InputError, unknown_name
-from senumpy.layers import SEConfig
+from senumpy.layers import BLANK, SEConfig
 from senumpy.models.bn_inception import BNInception, BNInceptionConfig
 from senumpy.models.inception_resnet import InceptionResNet, InceptionResNetConfig
 from senumpy.models.mobilenet import MobileNet, MobileNetConfig
@@ -121,6 +121,7 @@ def create_model(
     config: Any = None,
     engine: str | Engine = "numpy",
     seed: int | None = 0,
+    blank: bool = False,
     dtype: Any = "float32",
     **settings: Any,
 ) -> Network:
@@ -142,6 +143,8 @@ def create_model(
         Who computes.
     seed : int or None
         Of the weights; the same seed gives the same weights in both dtypes. None draws fresh ones.
+    blank : bool
+        Whether weights are zeros instead: for those that will be loaded anyway, which drawing would delay.
     dtype : "float32" or "float64"
     settings
         What the family's configuration has besides, where it shall differ from the paper's choice:
@@ -180,7 +183,7 @@ def create_model(
         num_classes=classes,
         in_channels=in_channels,
         engine=engine,
-        rng=np.random.default_rng(seed),
+        rng=BLANK if blank else np.random.default_rng(seed),
         dtype=dtype,
     )
     network.seed_draws(0 if seed is None else seed)  # until a trainer says more

@@ -85,23 +85,27 @@ class ShakeNet(Network):
 def _unit(
     config: ShakeConfig, make: Maker, channels: int, width: int, stride: int, *, stage: int
 ) -> ShakeShake:
+    placement = config.se.placement if config.se else ""
+
     def branch() -> Sequential:
+        se = make.se(width, config.se, stage) if placement == "3x3" else None
         if config.unit == "basic":
             convs = [
                 make.conv(channels, width, 3, stride=stride, padding=1),
                 make.conv(width, width, 3, padding=1),
             ]
-            return shake_branch(convs, start=True)
+            return shake_branch(convs, start=True, se=se)
         convs = [
             make.conv(channels, width, 1),
             make.conv(width, width, 3, stride=stride, padding=1, groups=config.groups),
             make.conv(width, width, 1),
         ]
-        return shake_branch(convs, start=False)
+        return shake_branch(convs, start=False, se=se)
 
     first, second = branch(), branch()
-    placement = config.se.placement if config.se else ""
-    se = make.se(channels if placement == "pre" else width, config.se, stage)
+    se = None
+    if placement != "3x3":
+        se = make.se(channels if placement == "pre" else width, config.se, stage)
     same = stride == 1 and channels == width
     shortcut = None if same else ShiftedShortcut(channels, width, stride, **make.settings)
     return ShakeShake(first, second, backward_mode=config.backward_mode, se=se, shortcut=shortcut)

@@ -18,9 +18,10 @@ import numpy as np
 
 from senumpy.errors import InputError
 
+# bfloat16 is the upper half of a float32, and NumPy has no such numbers: see `decoded`.
 DTYPES = {
     "BOOL": "?", "U8": "u1", "I8": "i1", "U16": "<u2", "I16": "<i2", "F16": "<f2", "U32": "<u4", "I32": "<i4",
-    "F32": "<f4", "U64": "<u8", "I64": "<i8", "F64": "<f8",
+    "BF16": "<u2", "F32": "<f4", "U64": "<u8", "I64": "<i8", "F64": "<f8",
 }  # fmt: skip
 
 _LARGEST_HEADER = 100_000_000  # the limit of the format's own library
@@ -51,6 +52,11 @@ def read_header(path: Path) -> Header:
             return _checked(file.read(length), size, str(path))
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+def decoded(numbers: np.ndarray[Any, Any], dtype: str) -> np.ndarray[Any, Any]:
+    """Return what numbers of this dtype of the format mean: bfloat16 becomes float32."""
+    return (numbers.astype("<u4") << 16).view("<f4") if dtype == "BF16" else numbers
 
 
 def check_header(data: bytes, where: str) -> dict[str, str]:

@@ -11,28 +11,28 @@ from typing import Any
 import numpy as np
 
 from senumpy.errors import InputError
-from senumpy.storage.header import DTYPES, Header, read_header
+from senumpy.storage.header import DTYPES, Header, decoded, read_header
 
 
 @dataclass(frozen=True)
 class LazyTensor:
-    """One array of a file: its shape and dtype are known, its numbers are read by `numpy.asarray`."""
+    """One array of a file: its shape is known, its numbers are read by `numpy.asarray`."""
 
     path: Path
     name: str
     offset: int
     shape: tuple[int, ...]
-    dtype: np.dtype[Any]
+    kind: str  # of the format: F32, BF16, ...
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
         count = int(np.prod(self.shape, dtype=np.int64))
         try:
-            numbers = np.fromfile(self.path, self.dtype, count, offset=self.offset)
+            numbers = np.fromfile(self.path, DTYPES[self.kind], count, offset=self.offset)
         except OSError as error:
             raise InputError(f"cannot read {self.path}: {error.strerror or error}") from error
         if numbers.size != count:
             raise InputError(f"{self.path}: tensor {self.name!r} is cut short: the file has been changed")
-        array = numbers.reshape(self.shape)
+        array = decoded(numbers, self.kind).reshape(self.shape)
         return array if dtype is None else array.astype(dtype, copy=False)
 
 
@@ -52,7 +52,7 @@ class TensorFile(Mapping[str, LazyTensor]):
         self._tensors = {
             name: LazyTensor(
                 self.path, name, header.start + entry["data_offsets"][0], tuple(entry["shape"]),
-                np.dtype(DTYPES[entry["dtype"]]),
+                entry["dtype"],
             )
             for name, entry in header.entries.items()
         }  # fmt: skip

@@ -11,7 +11,7 @@ import pytest
 from senumpy import InputError, create_model
 from senumpy.interop import Preprocessing, import_weights, load_model, save_foreign, save_weights
 from senumpy.layers import SEConfig
-from senumpy.storage import load_tensors, save_tensors
+from senumpy.storage import TensorFile, load_tensors, save_tensors
 
 NETWORKS = [
     ("se_resnet18", {"se": SEConfig(reduction=4, bias=False, gate="tanh", placement="pre", stages=(2, 4))}),
@@ -107,7 +107,7 @@ def test_a_file_cut_short_is_refused_wherever_it_is_cut(tmp_path):
     [
         (b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"a":{}}', "'a' stands twice"),
         (b'{"a":{"dtype":"F32","shape":[1099511627776],"data_offsets":[0,4]}}', "wanted 4398046511104"),
-        (b'{"a":{"dtype":"BF16","shape":[2],"data_offsets":[0,4]}}', "has dtype 'BF16'"),
+        (b'{"a":{"dtype":"F8_E5M2","shape":[4],"data_offsets":[0,4]}}', "has dtype 'F8_E5M2'"),
         (b"{", "is not JSON"),
     ],
 )
@@ -138,6 +138,42 @@ def test_metadata_that_cannot_be_read_is_one_line(tmp_path):
         save_tensors(path, tensors, {**metadata, **change})
         with pytest.raises(InputError, match="metadata of senumpy that can't be read"):
             load_model(path)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("num_classes", 1 << 30),
+        ("in_channels", 1 << 30),
+        ("config", {"widths": [16, 32, 1 << 30]}),
+        ("config", {"blocks": [1, 1, 1 << 30]}),
+        ("config", {"se": {"reduction": 1 << 40}}),
+    ],
+)
+def test_a_small_file_that_claims_a_huge_network_costs_nothing(field, value, tmp_path):
+    path = tmp_path / "w.safetensors"
+    save_weights(path, create_model("se_resnet8_cifar"))
+    tensors, metadata = load_tensors(path)
+    if field == "config":
+        value = {**json.loads(metadata["config"]), **value}
+    save_tensors(path, tensors, {**metadata, field: json.dumps(value)})
+    tracemalloc.start()
+    try:
+        with pytest.raises(InputError, match=r"its metadata say (\w+) = \d+, but"):
+            load_model(path)
+        assert tracemalloc.get_traced_memory()[1] < 1e7
+    finally:
+        tracemalloc.stop()
+
+
+def test_bfloat16_is_read_as_the_upper_half_of_float32(tmp_path):
+    header = b'{"a":{"dtype":"BF16","shape":[2,2],"data_offsets":[0,8]}}'
+    path = tmp_path / "w.safetensors"
+    upper = np.array([[1.0, -2.5], [np.inf, 3e38]], np.float32).view(np.uint32) >> 16
+    path.write_bytes(len(header).to_bytes(8, "little") + header + upper.astype("<u2").tobytes())
+    got = np.asarray(TensorFile(path)["a"])
+    assert got.dtype == np.float32
+    np.testing.assert_allclose(got, [[1.0, -2.5], [np.inf, 3e38]], rtol=2**-8)
 
 
 def test_loading_holds_no_second_copy(tmp_path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -208,6 +210,7 @@ def test_files_of_pytorch_are_read(tmp_path, rng):
     for name, content in (
         ("plain.pth", theirs.state_dict()),
         ("nested.th", {"epoch": 3, "state_dict": theirs.state_dict()}),
+        ("deeper.pt", {"model": {"state_dict": theirs.state_dict()}, "optimizer": None}),
         ("half.bin", {k: v.to(torch.bfloat16) for k, v in theirs.state_dict().items()}),
     ):
         torch.save(content, tmp_path / name)
@@ -221,6 +224,28 @@ def test_files_of_pytorch_are_read(tmp_path, rng):
     torch.save([1, 2], tmp_path / "list.pt")
     with pytest.raises(InputError, match="wanted a dictionary of tensors by name, found list"):
         load_model(tmp_path / "list.pt")
+
+
+def test_bfloat16_in_safetensors_is_what_pytorch_reads(tmp_path):
+    state = {
+        k: v.to(torch.bfloat16) for k, v in torchvision.models.resnet18(num_classes=3).state_dict().items()
+    }
+    save_file(state, tmp_path / "w.safetensors")
+    ours = load_model(tmp_path / "w.safetensors").state_dict()
+    for name, array in ours.items():
+        assert np.array_equal(array, state[name].float().numpy()), name
+
+
+def test_a_file_of_pytorch_is_held_once_in_memory(tmp_path):
+    path = tmp_path / "w.pth"
+    torch.save(torchvision.models.resnet50().state_dict(), path)
+    code = (
+        "import resource, sys, torch; from senumpy.interop import load_model\n"
+        "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024\n"
+        "before = peak(); load_model(sys.argv[1]); print(peak() - before)"
+    )
+    run = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=True)
+    assert int(run.stdout) <= 1.3 * path.stat().st_size
 
 
 def test_published_cifar_weights_are_recognised(shared_data):

@@ -133,7 +133,7 @@ F32 = {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}
             "'w' stands twice",
         ),
         (with_header({"w": 3}), "tensor 'w' in the header: wanted fields"),
-        (with_header({"w": F32 | {"dtype": "BF16"}}, b"1234"), "dtype 'BF16', wanted one of BOOL"),
+        (with_header({"w": F32 | {"dtype": "F8_E4M3"}}, b"1234"), "dtype 'F8_E4M3', wanted one of BOOL"),
         (with_header({"w": F32 | {"shape": [-1]}}, b"1234"), r"shape \[-1\]"),
         (with_header({"w": F32 | {"shape": [True]}}, b"1234"), r"shape \[True\]"),
         (with_header({"w": F32 | {"shape": [2]}}, b"1234"), "has 4 bytes, wanted 8"),

@@ -68,6 +68,19 @@ def copy(pool, a, y):
 
 
 @kernel
+def _times_chunk(a, factor, y, chunk, thread):
+    factor = a.dtype.type(factor)
+    for k in range(chunk * BLOCK, min(a.size, (chunk + 1) * BLOCK)):
+        y[_index(k)] = a[_index(k)] * factor
+
+
+@compiled
+def times(pool, a, factor, y):
+    """y = factor a."""
+    parallel_for(pool, _blocks(a.size), _times_chunk, (a, factor, y))
+
+
+@kernel
 def _sgd_chunk(value, gradient, velocity, lr, momentum, nesterov, decay, chunk, thread):
     of = value.dtype.type
     lr, momentum, decay = of(lr), of(momentum), of(decay)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from senumpy.engines.base import Engine
 from senumpy.engines.numba import elementwise
-from senumpy.engines.numba.geometry import Array
+from senumpy.engines.numba.geometry import Array, is_channels_last
 from senumpy.engines.numba.recalibration import places, scale
 from senumpy.engines.numba.runtime import NOTHING, Runtime
 from senumpy.ops.arrays import check_upstream
@@ -58,6 +58,14 @@ class StructureOps(Engine):
         if cache.dtype not in NOTHING:
             return Engine.residual_add_backward(dy, cache)
         return ResidualAddGradients(self.copied(dy), self.copied(dy))
+
+    def times(self, x, factor):
+        """See `Engine.times`."""
+        if x.dtype not in NOTHING or not is_channels_last(x):
+            return Engine.times(self, x, factor)
+        rows, y = self.runtime.image_like(x)
+        self.runtime.run(elementwise.times, self.runtime.rows(x), float(factor), rows)
+        return y
 
     def copied(self, x: Array) -> Array:
         """Return a copy of `x` (N, C, H, W) in channels-last memory."""
