@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 
 from senumpy.engines import Engine
+from senumpy.engines.steps import StepEngine
 from senumpy.ops.arrays import Array
 
 
-class GateWatcher(Engine):
+class GateWatcher(StepEngine):
     """The operations as they stand; `gates` lists s (N, C) of each SE block in the order of execution."""
 
     def __init__(self) -> None:
@@ -20,11 +21,4 @@ class GateWatcher(Engine):
         """Run SE and remember its gates."""
         y, cache = Engine.squeeze_excite_forward(u, *weights, **settings)
         self.gates.append(cache.scale.s)
-        return y, cache
-
-    def residual_tail_inference_forward(self, *arguments: Any, **settings: Any) -> Any:
-        """Run the tail and remember the gates of its SE, if it has one."""
-        y, cache = Engine.residual_tail_inference_forward(*arguments, **settings)
-        if cache.se is not None:
-            self.gates.append(cache.se.scale.s)
         return y, cache

@@ -10,6 +10,7 @@ from PIL import Image
 
 from senumpy import InputError, create_model
 from senumpy.interop import save_weights
+from senumpy.layers import SEConfig, SqueezeExcite
 from senumpy.prediction import predict
 
 
@@ -39,6 +40,30 @@ def test_five_guesses_and_every_block_s_gates(weights, tmp_path):
     for block in found.gates:
         assert 0 <= block.weakest[0][1] <= block.mean <= block.strongest[0][1] <= 1
     assert max(len(line) for line in str(found).splitlines()[1:]) <= 80
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("se_resnet8_cifar", {"se": SEConfig(placement="identity")}),
+        ("se_preact_resnet110_cifar", {"blocks": (1, 1, 1)}),
+        ("se_shake_shake26_2x96d_cifar", {"blocks": (1, 1, 1), "se": SEConfig(placement="3x3")}),
+        ("se_vgg16_bn", {"widths": (8, 8, 8, 8, 8), "hidden": 8, "image_size": 64}),
+        ("se_mobilenet", {}),
+        ("se_shufflenet", {}),
+        ("se_bn_inception", {}),
+    ],
+)
+def test_gates_stand_beside_their_block_in_every_family(name, settings, tmp_path):
+    model = create_model(name, num_classes=2, **settings)
+    blocks = {n: layer for n, layer in model.named_layers() if isinstance(layer, SqueezeExcite)}
+    for k, layer in enumerate(blocks.values(), start=1):  # constant gates, another value in each block
+        layer.fc2.weight.value[...] = 0
+        layer.fc2.bias.value[...] = np.log(k / (len(blocks) + 1 - k))
+    save_weights(tmp_path / "w.safetensors", model)
+    (found,) = predict(tmp_path / "w.safetensors", [_image(tmp_path / "a.png")], size=64)
+    wanted = {n: k / (len(blocks) + 1) for k, n in enumerate(blocks, start=1)}
+    assert {b.block: b.mean for b in found.gates} == pytest.approx(wanted)
 
 
 def test_the_preprocessing_is_the_paper_s(weights, tmp_path):
