@@ -21,7 +21,6 @@ from senumpy.layers import (
     Sequential,
 )
 from senumpy.models.network import Maker, Network, only_standard
-from senumpy.ops.arrays import Array
 
 
 class Module(NamedTuple):
@@ -84,18 +83,18 @@ class BNInception(Network):
         self.fc = Linear(channels, num_classes, **make.settings)
         self._parts += [self.avgpool, self.fc]
 
-    def forward(self, x: Array) -> Array:
-        """See `Network`; raise for images whose maps can't be halved in modules 3c and 4e."""
-        for size in x.shape[2:]:
+    def check_images(self, shape: tuple[int, ...]) -> None:
+        """See `Network`; raise for images whose maps can't be halved in modules 3c and 4e, too."""
+        super().check_images(shape)
+        for size in shape[2:]:
             rest = (size + 1) // 2
             for _ in range(2):
                 rest = max(0, rest - 2) // 2 + 1  # the two max pools round up
             if rest % 4:
                 raise ValueError(
-                    f"x: got shape {x.shape}, with maps of {rest} at module 3a, wanted a multiple of 4: "
+                    f"x: got shape {shape}, with maps of {rest} at module 3a, wanted a multiple of 4: "
                     "images of 64, 96, 128, 160, 192, 224, 256, ... pixels"
                 )
-        return super().forward(x)
 
 
 def _branches(make: Maker, channels: int, m: Module) -> tuple[Branches, int]:

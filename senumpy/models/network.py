@@ -57,14 +57,18 @@ class Network(Layer):
 
     def forward(self, x: Array) -> Array:
         """Return the logits (N, num_classes) of images `x` (N, in_channels, H, W) of the model's dtype."""
-        least = self.least_size
-        if x.ndim != 4 or x.shape[1] != self.in_channels or min(x.shape[2:]) < least:
-            raise ValueError(
-                f"x: got shape {x.shape}, wanted (N, {self.in_channels}, H, W) with H and W at least {least}"
-            )
+        self.check_images(x.shape)
         for part in self._parts:
             x = part.forward(x)
         return x
+
+    def check_images(self, shape: tuple[int, ...]) -> None:
+        """Raise ValueError for images of a shape that the network doesn't take."""
+        least = self.least_size
+        if len(shape) != 4 or shape[1] != self.in_channels or min(shape[2:]) < least:
+            raise ValueError(
+                f"x: got shape {shape}, wanted (N, {self.in_channels}, H, W) with H and W at least {least}"
+            )
 
     def backward(self, dy: Array, *, need_dx: bool = True) -> Any:
         """Set the gradients of all parameters for the logits' gradient `dy`.

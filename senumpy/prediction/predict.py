@@ -79,8 +79,8 @@ def predict(
     weights : path
         A weight file; see `senumpy.interop.import_weights`.
     images : sequence of paths
-        Anything that Pillow reads with at most 8 bits a channel; converted to RGB, or to grey where the
-        network takes one channel. Of an animation the first picture counts.
+        Anything that Pillow reads with 8 bits a channel (of 16-bit colour it takes the upper half); converted
+        to RGB, or to grey where the network takes one channel. Of an animation the first picture counts.
     labels : path, optional
         A text file with a line for each class.
     size : int, optional

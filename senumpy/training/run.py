@@ -85,6 +85,8 @@ def start_run(settings: Mapping[str, Any], *, out: Path | None = None, quiet: bo
     splits = load_data(given["data"], image_size=given.get("image_size"))
     config = complete_settings(given, splits.train)
     model = _new_model(config, splits)
+    height, width, channels = splits.train.image_shape
+    model.check_images((config.batch_size, channels, height, width))  # before there is a folder
     folder = create_folder(config, set_name(splits.train), out)
     run = _Run(folder, config, splits, model, quiet=quiet)
     run.save()  # a disk that takes no checkpoint is better known now than after an hour

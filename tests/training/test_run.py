@@ -262,6 +262,8 @@ def test_bad_settings_leave_no_folder(stripes, tmp_path):
     for settings in ({"model": "se_resnet9_cifar"}, {"batch_size": 49}, {"engine": "nupmy"}):
         with pytest.raises(InputError):
             run(stripes, tmp_path / "run", **settings)
+    with pytest.raises(ValueError, match="H and W at least 32"):
+        run(stripes, tmp_path / "run", model="se_mobilenet")
     assert not (tmp_path / "run").exists()
 
 
