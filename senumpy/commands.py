@@ -73,6 +73,11 @@ def experiment(arguments: argparse.Namespace) -> int:
     """Count the paper's networks."""
     from senumpy.experiments import complexity_tables
 
+    if arguments.out is not None:  # before all is counted
+        try:
+            arguments.out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"--out: cannot make the folder {arguments.out}: {error.strerror}") from None
     tables = complexity_tables()
     status = _report(tables, arguments.json)
     if arguments.out is not None:

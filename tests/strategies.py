@@ -253,6 +253,10 @@ def draw_gate(d: Draw) -> dict[str, str]:
     return {"gate": d.one_of("sigmoid", "tanh", "relu")}
 
 
+def draw_se_options(d: Draw) -> dict[str, str]:
+    return {"squeeze": d.one_of("avg", "max"), **draw_gate(d)}
+
+
 def draw_excitation(d: Draw) -> Drawn:
     c = d.whole(1, 5)
     return (d.normal(d.whole(1, 3), c), *draw_excitation_parameters(d, c)), draw_gate(d)
@@ -265,8 +269,7 @@ def draw_scale(d: Draw) -> Drawn:
 
 def draw_squeeze_excite(d: Draw) -> Drawn:
     u = d.image()
-    options = {"squeeze": d.one_of("avg", "max"), **draw_gate(d)}
-    return (u, *draw_excitation_parameters(d, u.shape[1])), options
+    return (u, *draw_excitation_parameters(d, u.shape[1])), draw_se_options(d)
 
 
 def draw_residual_add(d: Draw) -> Drawn:
@@ -329,8 +332,7 @@ def draw_conv_bn_relu_inference(d: Draw) -> Drawn:
 def draw_residual_tail(d: Draw) -> Drawn:
     (c, *norm), options = draw_batchnorm2d(d)
     se = draw_excitation_parameters(d, c.shape[1]) if d.one_of(True, True, False) else (None,) * 4
-    options = {**options, "squeeze": d.one_of("avg", "max"), **draw_gate(d)}
-    return (c, *norm, *se, d.normal(*c.shape)), options
+    return (c, *norm, *se, d.normal(*c.shape)), options | draw_se_options(d)
 
 
 def draw_residual_tail_inference(d: Draw) -> Drawn:
@@ -340,23 +342,20 @@ def draw_residual_tail_inference(d: Draw) -> Drawn:
 
 
 def draw_bn_relu_se(d: Draw) -> Drawn:
-    (c, *norm), options = draw_batchnorm2d(d)
-    se = draw_excitation_parameters(d, c.shape[1])
-    return (c, *norm, *se), {**options, "squeeze": d.one_of("avg", "max"), **draw_gate(d)}
+    args, options = draw_batchnorm2d(d)
+    se = draw_excitation_parameters(d, args[0].shape[1])
+    return (*args, *se), options | draw_se_options(d)
 
 
 def draw_concat_se(d: Draw) -> Drawn:
-    u = d.image()
+    (u, *se), options = draw_squeeze_excite(d)
     cuts = sorted({d.whole(0, u.shape[1]) for _ in range(d.whole(0, 2))} - {0, u.shape[1]})
-    se = draw_excitation_parameters(d, u.shape[1])
-    xs = tuple(np.ascontiguousarray(part) for part in np.split(u, cuts, axis=1))
-    return (xs, *se), {"squeeze": d.one_of("avg", "max"), **draw_gate(d)}
+    return (tuple(np.split(u, cuts, axis=1)), *se), options
 
 
 def draw_se_add(d: Draw) -> Drawn:
-    u = d.image()
-    se = draw_excitation_parameters(d, u.shape[1])
-    return (u, *se, d.normal(*u.shape)), {"squeeze": d.one_of("avg", "max"), **draw_gate(d)}
+    args, options = draw_squeeze_excite(d)
+    return (*args, d.normal(*args[0].shape)), options
 
 
 OPS: dict[str, Callable[[Draw], Drawn]] = {

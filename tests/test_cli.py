@@ -237,3 +237,9 @@ def test_bench(capsys, tmp_path):
     assert result["rows"][0]["case"] == "linear 2048-1000"
     assert result["rows"][0]["results"][0]["library"] == "numpy"
     assert result["machine"]["numpy"] == np.__version__
+
+
+def test_an_experiment_s_folder_is_made_before_all_is_counted(capsys, tmp_path):
+    (tmp_path / "file").touch()
+    message = refused(capsys, "experiment", "complexity", "--out", str(tmp_path / "file"))
+    assert "--out: cannot make the folder" in message

@@ -82,6 +82,24 @@ class CountingEngine(ShapeEngine):
         """Count nothing, as the paper."""
         return shape_array(*branch.shape), None
 
+    def times(self, x: Array, factor: float) -> Array:
+        """Count nothing, as the paper."""
+        return shape_array(*x.shape)
+
+    def concat_forward(self, xs: Any, *, axis: int = 1) -> Any:
+        """Count nothing."""
+        shape = list(xs[0].shape)
+        shape[axis] = sum(x.shape[axis] for x in xs)
+        return shape_array(*shape), None
+
+    def channel_shuffle_forward(self, x: Array, *, groups: int) -> Any:
+        """Count nothing."""
+        return shape_array(*x.shape), None
+
+    def shake_forward(self, a: Array, b: Array, **mixtures: Any) -> Any:
+        """Count nothing."""
+        return shape_array(*a.shape), None
+
     def max_pool2d_forward(
         self, x: Array, *, kernel: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False
     ) -> Any:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import io
+import threading
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -16,6 +18,7 @@ from senumpy.errors import InputError
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm", ".webp")
 _GREY_MODES = ("L", "LA", "1")
+_WARNINGS = threading.Lock()  # Python's filters of warnings belong to all threads
 _DEEP_MODES = ("I", "F")  # and "I;16", ...: more than 8 bits a pixel
 
 
@@ -82,7 +85,10 @@ def opened(data: bytes, where: str) -> Iterator[Any]:
     """Open an image file for the `with` block; what goes wrong in it is an InputError that names the file."""
     module = pillow()
     try:
-        with module.open(io.BytesIO(data)) as image:
+        with _WARNINGS, warnings.catch_warnings():  # of sizes that are refused here
+            warnings.simplefilter("ignore", module.DecompressionBombWarning)
+            found = module.open(io.BytesIO(data))
+        with found as image:
             width, height = image.size
             if width * height > module.MAX_IMAGE_PIXELS:
                 raise InputError(
@@ -95,6 +101,11 @@ def opened(data: bytes, where: str) -> Iterator[Any]:
         if where in str(error):
             raise
         raise InputError(f"{where}: {error}") from None
+    except module.DecompressionBombError:
+        raise InputError(
+            f"{where}: claims more than {2 * module.MAX_IMAGE_PIXELS} pixels, wanted at most "
+            f"{module.MAX_IMAGE_PIXELS}"
+        ) from None
     except module.UnidentifiedImageError:
         raise InputError(
             f"{where}: not an image: its {len(data)} bytes are in no format Pillow knows"

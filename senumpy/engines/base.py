@@ -20,6 +20,7 @@ class Engine:
     """Run operations and units on NumPy arrays, exactly as `senumpy.ops` defines them."""
 
     name = "numpy"
+    defers_gates = False  # whether a depthwise convolution takes SE's gates of the layer before along
     must_compile = False  # whether the first calls take some seconds more
 
     def compile_ahead(self) -> None:
@@ -146,6 +147,38 @@ class Engine:
     ) -> Array:
         """Return SE(u); `u` is given up, its memory may be used for the result."""
         return self.squeeze_excite_forward(u, w1, b1, w2, b2, squeeze=squeeze, gate=gate)[0]
+
+    def squeeze_excite_gates(
+        self,
+        u: Array,
+        w1: Array,
+        b1: Array | None,
+        w2: Array,
+        b2: Array | None,
+        *,
+        squeeze: str = "avg",
+        gate: str = "sigmoid",
+    ) -> Array:
+        """Return SE's gates for u, (N, C)."""
+        z, _ = self.squeeze_forward(u, operator=squeeze)
+        return self.excitation_forward(z, w1, b1, w2, b2, gate=gate)[0]
+
+    def gated_conv_bn_relu_inference(
+        self,
+        x: Array,
+        gates: Array,
+        w: Array,
+        gamma: Array,
+        beta: Array,
+        mean: Array,
+        var: Array,
+        *,
+        eps: float = 1e-5,
+        **settings: Any,
+    ) -> Array:
+        """Return relu(BN(conv2d(gates x, w, **settings))) with given statistics; gates is (N, C)."""
+        x, _ = self.scale_forward(x, gates)
+        return self.conv_bn_relu_inference_forward(x, w, gamma, beta, mean, var, eps=eps, **settings)[0]
 
     @contextmanager
     def frozen_weights(self) -> Iterator[None]:

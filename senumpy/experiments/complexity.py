@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from senumpy.analysis import Complexity, complexity
+from senumpy.engines.shapes import ShapeEngine
 from senumpy.layers import SEConfig
 from senumpy.models import create_model
 from senumpy.storage import write_atomic
@@ -40,6 +41,11 @@ class Row:
     def difference(self) -> float:
         """Ours less the paper's."""
         return self.ours - self.paper
+
+    @property
+    def rounded(self) -> str:
+        """The difference with two digits, zero without a minus."""
+        return f"{round(self.difference, 2) + 0.0:+.2f}"
 
     @property
     def printed(self) -> str:
@@ -87,7 +93,7 @@ class ComplexityTables:
         for r in self.rows:
             yield (
                 f"| {r.table} | {r.network} | {r.quantity} | {r.printed} {r.unit} | {r.ours:.2f} {r.unit} "
-                f"| {r.difference:+.2f} | {r.remark} |"
+                f"| {r.rounded} | {r.remark} |"
             )
         yield ""
         yield "| r | (2/r) sum N C^2 | weights of SE in SE-ResNet-50 |"
@@ -108,7 +114,7 @@ class ComplexityTables:
         for r in self.rows:
             lines.append(
                 f"{r.table:<6}{r.network:<34}{r.quantity:<15}{r.printed:>7} {r.unit}{r.ours:>7.2f} {r.unit}"
-                f"{r.difference:>+7.2f}"
+                f"{r.rounded:>7}"
             )
         lines += [
             "-" * 80,
@@ -187,6 +193,6 @@ def _with_statistics(cost: Complexity) -> int:
 
 def _formula(reduction: int) -> Formula:
     se = SEConfig(reduction=reduction, bias=False)
-    model = create_model("se_resnet50", num_classes=1, se=se)
+    model = create_model("se_resnet50", num_classes=1, se=se, engine=ShapeEngine())
     counted = sum(p.value.size for name, p in model.named_parameters() if ".se." in name)
     return Formula(reduction, sum(2 * n * c * c // reduction for n, c in _STAGES), counted)

@@ -40,6 +40,7 @@ class Preprocessing(NamedTuple):
 
 
 IMAGENET = Preprocessing(256, 224, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+_PARALLEL = "module."  # PyTorch's DataParallel puts it before every name
 _HALVES = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
 
@@ -82,9 +83,19 @@ def recognise(shapes: Shapes, where: str) -> Layout:
         No layout, or no network, fits; or one is known that would not compute the same here.
     """
     shapes = {name: shape for name, shape in shapes.items() if not name.endswith("num_batches_tracked")}
+    if shapes and all(name.startswith(_PARALLEL) for name in shapes):
+        inner = recognise({name.removeprefix(_PARALLEL): shape for name, shape in shapes.items()}, where)
+        return inner._replace(
+            sources={ours: _PARALLEL + name for ours, name in inner.sources.items()},
+            transform=lambda name, array, read: inner.transform(name, array, lambda n: read(_PARALLEL + n)),
+        )
     for known, read in _LAYOUTS:
         if known(shapes):
             return read(shapes, where)
+    if "layer1.0.conv1.weight" in shapes:
+        raise InputError(
+            f"{where}: missing: fc.weight, the classifier (or linear.weight, last_linear.weight)"
+        )
     some = ", ".join(list(shapes)[:4]) or "nothing"
     raise InputError(
         f"{where}: no known layout of weights: it has {some}, ...; known are those of torchvision, timm, "
@@ -149,7 +160,7 @@ def _moskomule(shapes: Shapes, where: str) -> Layout:
 
 def _akamaster(shapes: Shapes, where: str) -> Layout:
     def rename(name: str) -> str:
-        return name.removeprefix("module.").replace("linear.", "fc.")
+        return name.replace("linear.", "fc.")
 
     mean, std = IMAGENET[2:]
     return _resnet("akamaster", shapes, where, rename)._replace(
@@ -227,7 +238,6 @@ _LAYOUTS: tuple[tuple[Callable[[Shapes], bool], Callable[[Shapes, str], Layout]]
     (_has("layer0.conv1.weight", "last_linear.weight"), _legacy),
     (_has("layer1.0.se.fc.0.weight", "fc.weight"), _moskomule),
     (_has("layer1.0.conv1.weight", "linear.weight"), _akamaster),
-    (_has("module.layer1.0.conv1.weight", "module.linear.weight"), _akamaster),
     (_has("layer1.0.conv1.weight", "fc.weight"), _torchvision_resnet),
     (_has("features.0.weight"), _vgg),
     (_has("conv_stem.weight"), _mobilenet),

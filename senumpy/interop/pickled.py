@@ -39,24 +39,27 @@ class PickledTensors(Mapping[str, "PickledTensor"]):
             raise InputError(f"cannot read {path}: {'a folder' if path.is_dir() else 'no such file'}")
         self._path = path
         self._tensors, self._mapped = _load(path)
+        self._shapes = {name: tuple(tensor.shape) for name, tensor in self._tensors.items()}
         self._bytes_read = 0
 
     def __getitem__(self, name: str) -> PickledTensor:
-        tensor = self._tensors[name]
-        return PickledTensor(self, name, tuple(tensor.shape))
+        return PickledTensor(self, name, self._shapes[name])
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._tensors)
+        return iter(self._shapes)
 
     def __len__(self) -> int:
-        return len(self._tensors)
+        return len(self._shapes)
 
     def numbers(self, name: str) -> np.ndarray[Any, Any]:
         """Return a tensor's numbers; floats that NumPy lacks (bfloat16, float8) as float32."""
-        if self._mapped and self._bytes_read > self._path.stat().st_size // _PARTS:
+        full = self._mapped and self._bytes_read > self._path.stat().st_size // _PARTS
+        if full or name not in self._tensors:
             self._tensors, self._mapped = _load(self._path)
             self._bytes_read = 0
         tensor = self._tensors[name].detach()
+        if not self._mapped:  # it is in memory, which the network's own array will need
+            del self._tensors[name]
         self._bytes_read += tensor.numel() * tensor.element_size()
         if tensor.is_floating_point() and str(tensor.dtype) not in _FLOATS:
             tensor = tensor.float()
@@ -111,4 +114,9 @@ def _load(path: Path) -> tuple[dict[str, Any], bool]:
             )
         if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_meta:
             raise InputError(f"{path}: tensor {name!r} is sparse, quantised or empty, wanted plain numbers")
+        held = tensor.untyped_storage().nbytes() // tensor.element_size()
+        if tensor.numel() > held:  # one number that stands for all: no trained weights look so
+            raise InputError(
+                f"{path}: tensor {name!r} claims {tuple(tensor.shape)}, but its storage holds {held} numbers"
+            )
     return loaded, mapped

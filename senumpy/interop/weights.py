@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,13 +15,11 @@ from senumpy.engines.shapes import ShapeEngine
 from senumpy.errors import InputError
 from senumpy.interop.foreign_names import foreign_state
 from senumpy.interop.layouts import IMAGENET, Layout, Preprocessing, recognise
+from senumpy.interop.own_weights import FORMAT, check_claims, own_layout
 from senumpy.interop.pickled import PickledTensors
-from senumpy.layers import SEConfig
-from senumpy.models import Network, create_model, model_config, settings_for
+from senumpy.models import Network, create_model
 from senumpy.storage import TensorFile, save_tensors
 
-FORMAT = "senumpy weights"
-_SMALL_CLAIM = 1024  # what a setting may be, however small the tensors are
 _PICKLES = (".pth", ".pt", ".th", ".bin")
 
 
@@ -62,10 +60,10 @@ def import_weights(path: str | Path, *, engine: str | Engine = "numpy", dtype: A
     state, metadata = _open(path)
     try:
         if metadata.get("format", "").startswith("senumpy"):
-            layout = _own(state, metadata, str(path))
+            layout = own_layout(state, metadata, str(path))
         else:
             layout = recognise({name: tuple(a.shape) for name, a in state.items()}, str(path))
-        _check_claims(layout, state)
+        check_claims(layout, state, str(path))
         # Names and shapes are compared before any memory is asked for.
         skeleton = create_model(layout.model, engine=ShapeEngine(), blank=True, **layout.settings)
     except InputError as error:
@@ -136,61 +134,6 @@ def _open(path: Path) -> tuple[Mapping[str, Any], dict[str, str]]:
         wanted = ", ".join((".safetensors", *_PICKLES))
         raise InputError(f"{path}: unknown kind of weight file {path.suffix!r}, wanted one of {wanted}")
     return PickledTensors(path), {}
-
-
-def _own(state: Mapping[str, Any], metadata: dict[str, str], where: str) -> Layout:
-    """Return the layout of this project's own weights and checkpoints."""
-    sources = {name: name for name in state if not name.startswith("velocity.")}
-    try:
-        name = metadata["model"]
-        settings: dict[str, Any] = {field: int(metadata[field]) for field in ("num_classes", "in_channels")}
-        if metadata["format"] == FORMAT:
-            settings["config"] = _config(name, json.loads(metadata["config"]))
-        prepared, classes = IMAGENET, tuple(json.loads(metadata.get("class_names", "[]")))
-        if "preprocessing" in metadata:
-            fields = json.loads(metadata["preprocessing"])
-            mean, std = tuple(fields["mean"]), tuple(fields["std"])
-            prepared = Preprocessing(int(fields["resize"]), int(fields["size"]), mean, std)
-        data = json.loads(metadata.get("data", "null"))
-        if data:  # a checkpoint knows the images that it was trained on
-            side = max(data["image_shape"][:2])
-            prepared = Preprocessing(side, side, tuple(data["mean"]), tuple(data["std"]))
-            classes = tuple(data["class_names"])
-            settings |= settings_for(name, side)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{where}: metadata of senumpy that can't be read: {error}") from None
-    return Layout("senumpy", name, settings, sources, lambda _, array, read: array, prepared, classes)
-
-
-def _check_claims(layout: Layout, state: Mapping[str, Any]) -> None:
-    """Raise for settings of a network that no file with these tensors can hold, before it is built."""
-    most = max([_SMALL_CLAIM, *(size for tensor in state.values() for size in tensor.shape)])
-    for field, value in _numbers(layout.settings):
-        limit = len(state) if field == "blocks" else most
-        if value > limit:
-            raise InputError(
-                f"its metadata say {field} = {value}, but its {len(state)} tensors have no axis beyond {most}"
-            )
-
-
-def _numbers(settings: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
-    """Yield all whole numbers in the settings of a network, with the field's name; blocks are added up."""
-    for field, value in settings.items():
-        if dataclasses.is_dataclass(value):
-            yield from _numbers(vars(value))
-        elif isinstance(value, tuple) and all(isinstance(item, int) for item in value):
-            yield field, sum(value) if field == "blocks" else max(value, default=0)
-        elif isinstance(value, int):
-            yield field, value
-
-
-def _config(name: str, fields: dict[str, Any]) -> Any:
-    """Return a configuration from JSON: lists become tuples again."""
-    fields = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
-    if fields.get("se"):
-        se: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in fields["se"].items()}
-        fields["se"] = SEConfig(**se)
-    return type(model_config(name))(**fields)
 
 
 class _Renamed(Mapping[str, Any]):

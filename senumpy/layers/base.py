@@ -285,4 +285,4 @@ def _fits(got: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
 
 def _listing(title: str, names: list[str], most: int = 20) -> str:
     more = f" and {len(names) - most} more" if len(names) > most else ""
-    return f"{title}: {', '.join(names[:most])}{more}" if names else ""
+    return f"{title}: {', '.join(name or repr(name) for name in names[:most])}{more}" if names else ""

@@ -71,6 +71,9 @@ class ConvBNReLU(Layer):
         return gradients.dx
 
 
+_APART = "the unit and SE ran one after the other, and have caches of their own"
+
+
 class ConvBNReLUSE(Layer):
     """The unit and SE after it; in training, all after the convolution is one call into the engine.
 
@@ -87,10 +90,12 @@ class ConvBNReLUSE(Layer):
     def forward(self, x: Array) -> Array:
         """Return SE(relu(bn(conv(x))))."""
         conv, bn, se = self.unit.conv, self.unit.bn, self.se
-        self._cache = None
         if isinstance(se, PixelExcite) or (bn.recording and not bn.training):
+            self._cache = _APART
             return se.forward(self.unit.forward(x))
+        self.unit._cache = se._cache = None  # of another mode
         if not bn.training:
+            self._cache = None
             return self.engine.squeeze_excite_inference(self.unit.forward(x), *se.weights(), **se.settings())
         y, cache = self.engine.bn_relu_se_forward(
             conv.forward(x), bn.weight.value, bn.bias.value, *se.weights(), eps=bn.eps, **se.settings()
@@ -102,9 +107,10 @@ class ConvBNReLUSE(Layer):
     def backward(self, dy: Array, *, need_dx: bool = True) -> Any:
         """Set the gradients of all parameters; return dx, or None if it is not needed."""
         bn, se = self.unit.bn, self.se
-        if self._cache is None or isinstance(se, PixelExcite):
+        cache = self._kept()
+        if cache is _APART or isinstance(se, PixelExcite):
             return self.unit.backward(se.backward(dy), need_dx=need_dx)
-        dc, dgamma, dbeta, *se_gradients = self.engine.bn_relu_se_backward(dy, self._cache)
+        dc, dgamma, dbeta, *se_gradients = self.engine.bn_relu_se_backward(dy, cache)
         if bn.releasing:
             self._cache = None
         bn._receive(bn.weight, dgamma)
@@ -155,6 +161,12 @@ class ResidualUnit(Layer):
         se = self.se
         return se if isinstance(se, SqueezeExcite) and se.config.placement == "standard" else None
 
+    @property
+    def _pixel_se(self) -> PixelExcite | None:
+        """SE without squeeze at the paper's place."""
+        se = self.se
+        return se if isinstance(se, PixelExcite) and se.config.placement == "standard" else None
+
 
 class JoiningUnit(ResidualUnit):
     """Base of units that end in SE(branch) + shortcut."""
@@ -187,8 +199,8 @@ class EndingUnit(ResidualUnit):
 
     def _end(self, x: Array, shortcut: Array) -> Array:
         """Return relu(SE(BN(conv(x))) + shortcut) for the last convolution."""
-        if isinstance(self.se, PixelExcite) and self.se.config.placement == "standard":
-            v = self.se.forward(self._last_bn.forward(self._last_conv.forward(x)))
+        if self._pixel_se:
+            v = self._pixel_se.forward(self._last_bn.forward(self._last_conv.forward(x)))
             total, add_cache = self.engine.residual_add_forward(v, shortcut)
             y, relu_cache = self.engine.relu_forward(total)
             self._keep((add_cache, relu_cache))
@@ -198,11 +210,11 @@ class EndingUnit(ResidualUnit):
         return self._tail_forward(self._last_conv.forward(x), shortcut)
 
     def _end_backward(self, dy: Array) -> tuple[Array, Array]:
-        if isinstance(self.se, PixelExcite) and self.se.config.placement == "standard":
+        if self._pixel_se:
             add_cache, relu_cache = self._kept()
             dtotal = self.engine.relu_backward(dy, relu_cache).dx
             dv, dshortcut = self.engine.residual_add_backward(dtotal, add_cache)
-            dc = self._last_bn.backward(self.se.backward(dv))
+            dc = self._last_bn.backward(self._pixel_se.backward(dv))
         else:
             dc, dshortcut = self._tail_backward(dy)
         return self._last_conv.backward(dc), dshortcut

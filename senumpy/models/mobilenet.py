@@ -19,9 +19,11 @@ from senumpy.layers import (
     GlobalAvgPool,
     Layer,
     Linear,
+    PixelExcite,
     ReLU6,
     SEConfig,
     Sequential,
+    SqueezeExcite,
 )
 from senumpy.models.network import Maker, Network, only_standard
 from senumpy.ops.arrays import Array
@@ -73,10 +75,25 @@ class MobileNet(Network):
                 units.append(SeparableBlock(make, channels, width, stride, config, stage=k + 1))
                 channels = width
             stages.append(Sequential(*units))
-        self.blocks = Sequential(*stages)
+        self.blocks = SeparableStages(*stages)
         self.avgpool = GlobalAvgPool(self.engine)
         self.classifier = Linear(channels, num_classes, **make.settings)
         self._parts += [self.blocks, self.avgpool, self.classifier]
+
+
+class SeparableStages(Sequential):
+    """The stages of blocks. In inference SE's gates can wait for the next block's depthwise convolution."""
+
+    def forward(self, x: Array) -> Array:
+        """Pass `x` through all blocks."""
+        blocks = [block for stage in self for block in stage]  # type: ignore[attr-defined]
+        kept = self.training or self.recording or not self.engine.defers_gates
+        if kept or not all(block.can_defer for block in blocks):
+            return super().forward(x)
+        gates = None
+        for block in blocks:
+            x, gates = block.forward_gated(x, gates)
+        return x if gates is None else self.engine.scale_forward(x, gates)[0]
 
 
 class SeparableBlock(Layer):
@@ -95,6 +112,7 @@ class SeparableBlock(Layer):
             *_activated(self, "act1", self.conv_dw, self.bn1, config.activation),
             *_activated(self, "act2", self.conv_pw, self.bn2, config.activation),
         ]
+        self._pointwise = last
         if self.se:
             last = ConvBNReLUSE(last, self.se) if isinstance(last, ConvBNReLU) else Sequential(last, self.se)
         self._units = [*others, last]
@@ -104,6 +122,25 @@ class SeparableBlock(Layer):
         for unit in self._units:
             x = unit.forward(x)
         return x
+
+    @property
+    def can_defer(self) -> bool:
+        """Whether `forward_gated` can run the block."""
+        return isinstance(self._units[0], ConvBNReLU) and not isinstance(self.se, PixelExcite)
+
+    def forward_gated(self, x: Array, gates: Array | None) -> tuple[Array, Array | None]:
+        """Return the block's result for gates x before its own SE, and the gates of that, in inference."""
+        conv, bn, se = self.conv_dw, self.bn1, self.se
+        if gates is None:
+            x = self._units[0].forward(x)
+        else:
+            x = self.engine.gated_conv_bn_relu_inference(
+                x, gates, conv.weight.value, *bn.values(), eps=bn.eps, **conv.settings
+            )
+        x = self._pointwise.forward(x)
+        if not isinstance(se, SqueezeExcite):
+            return x, None
+        return x, self.engine.squeeze_excite_gates(x, *se.weights(), **se.settings())
 
     def backward(self, dy: Array) -> Array:
         """Set the gradients of all parameters; return dx."""

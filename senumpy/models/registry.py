@@ -156,27 +156,13 @@ def create_model(
         Unknown name or setting; the message says what is known.
     """
     entry = _entry(name)
-    if se is not None and entry.config.se is None:
-        raise InputError(f"se: {name} has no SE blocks; wanted se_{name}")
+    classes = entry.num_classes if num_classes is None else num_classes
     if np.dtype(dtype) not in (np.float32, np.float64):
         raise InputError(f"dtype: got {dtype!r}, wanted float32 or float64")
-    classes = entry.num_classes if num_classes is None else num_classes
     for field, value in (("num_classes", classes), ("in_channels", in_channels)):
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise InputError(f"{field}: got {value!r}, wanted an int of at least 1")
-    if se is not None and not isinstance(se, SEConfig):
-        raise InputError(f"se: got {se!r}, wanted a SEConfig")
-    if config is not None and type(config) is not type(entry.config):
-        raise InputError(f"config: got {type(config).__name__}, wanted {type(entry.config).__name__}")
-    entry = entry._replace(config=config or entry.config)
-    known = {field.name for field in fields(entry.config)} - {"se"}
-    for field in settings:
-        if field not in known:
-            raise InputError(
-                f"{field}: {name} has no such setting; it has {', '.join(sorted(known)) or 'none'}"
-            )
-    given = {**settings, "se": se}
-    chosen = replace(entry.config, **{k: v for k, v in given.items() if v is not None})
+    chosen = _chosen(name, config, {**settings, "se": se})
     network: Network = entry.build(
         name,
         chosen,
@@ -188,6 +174,23 @@ def create_model(
     )
     network.seed_draws(0 if seed is None else seed)  # until a trainer says more
     return network
+
+
+def _chosen(name: str, config: Any, settings: dict[str, Any]) -> Any:
+    """Return the configuration of `name`, or the one given instead, with the settings that are not None."""
+    published, se = _entry(name).config, settings["se"]
+    if se is not None and published.se is None:
+        raise InputError(f"se: {name} has no SE blocks; wanted se_{name}")
+    if se is not None and not isinstance(se, SEConfig):
+        raise InputError(f"se: got {se!r}, wanted a SEConfig")
+    if config is not None and type(config) is not type(published):
+        raise InputError(f"config: got {type(config).__name__}, wanted {type(published).__name__}")
+    known = {field.name for field in fields(published)}
+    for field in settings:
+        if field not in known:
+            names = ", ".join(sorted(known - {"se"})) or "none"
+            raise InputError(f"{field}: {name} has no such setting; it has {names}")
+    return replace(config or published, **{k: v for k, v in settings.items() if v is not None})
 
 
 def _entry(name: str) -> _Entry:

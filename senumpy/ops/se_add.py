@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from senumpy.ops.arrays import Array, check_array
+from senumpy.ops.arrays import Array, check_array, check_same_dtype
 from senumpy.ops.residual_add import ResidualAddCache, residual_add_backward, residual_add_forward
 from senumpy.ops.squeeze_excite import SqueezeExciteCache, squeeze_excite_backward, squeeze_excite_forward
 
@@ -58,6 +58,8 @@ def se_add_forward(
     cache : SEAddCache
     """
     check_array("u", u, ("N", "C", "H", "W"))
+    check_array("shortcut", shortcut, u.shape)
+    check_same_dtype(u=u, shortcut=shortcut)
     scaled, se = squeeze_excite_forward(u, w1, b1, w2, b2, squeeze=squeeze, gate=gate)
     y, add = residual_add_forward(scaled, shortcut)
     return y, SEAddCache(se, add)

@@ -81,6 +81,7 @@ def predict(
     images : sequence of paths
         Anything that Pillow reads with 8 bits a channel (of 16-bit colour it takes the upper half); converted
         to RGB, or to grey where the network takes one channel. Of an animation the first picture counts.
+        A camera's note how to turn an image (EXIF) is not followed, as in torchvision.
     labels : path, optional
         A text file with a line for each class.
     size : int, optional

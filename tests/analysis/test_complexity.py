@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -71,3 +72,14 @@ def test_report_for_people_and_programs():
 def test_too_small_images_are_refused():
     with pytest.raises(InputError, match="size: got 7x9, wanted at least 8x8"):
         complexity("resnet18", size=(7, 9))
+
+
+@pytest.mark.parametrize("name", ["se_inception_resnet_v2", "se_bn_inception", "se_shufflenet"])
+def test_counting_at_a_large_size_takes_no_memory(name):
+    complexity(name, size=64 if "v2" not in name else 75)  # imports
+    tracemalloc.start()
+    try:
+        complexity(name, size=2048 if "v2" not in name else 2050)
+        assert tracemalloc.get_traced_memory()[1] < 2e7
+    finally:
+        tracemalloc.stop()

@@ -10,6 +10,7 @@ import pytest
 import senumpy
 from senumpy import create_model
 from senumpy.engines import engine_names
+from senumpy.layers import SEConfig
 from senumpy.training import SGD
 from tests.engines.steps import batch, train_step
 
@@ -32,17 +33,30 @@ def test_gradients_of_a_network_in_float64(numba, reference, rng):
         np.testing.assert_allclose(buffer.value, buffers[name].value, rtol=1e-12, atol=1e-14, err_msg=name)
 
 
-@pytest.mark.parametrize("name", ["se_resnet50", "resnet18"])
+@pytest.mark.parametrize(
+    ("name", "size", "settings"),
+    [
+        ("se_resnet50", 75, {}),
+        ("resnet18", 75, {}),
+        ("se_mobilenet", 75, {}),
+        ("se_mobilenet", 64, {"se": SEConfig(stages=(2, 4), squeeze="max", gate="tanh")}),
+        ("se_vgg16_bn", 64, {"image_size": 64, "hidden": 32}),
+        ("se_bn_inception", 64, {}),
+        ("se_shufflenet", 64, {}),
+    ],
+)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_inference_folds_batch_norm(numba, reference, rng, name, dtype):
-    models = [create_model(name, num_classes=7, engine=e, dtype=dtype) for e in (numba, reference)]
+def test_inference_folds_batch_norm(numba, reference, rng, name, size, settings, dtype):
+    models = [
+        create_model(name, num_classes=7, engine=e, dtype=dtype, **settings) for e in (numba, reference)
+    ]
     for parameter_name, parameter in models[0].named_parameters():
         if "bn" in parameter_name or "bias" in parameter_name:
             parameter.value += (0.2 * rng.normal(size=parameter.value.shape)).astype(dtype)
     for _, buffer in models[0].named_buffers():
         buffer.value += np.abs(0.3 * rng.normal(size=buffer.value.shape)).astype(dtype)
     models[1].load_state_dict(models[0].state_dict())
-    x, _ = batch(rng, n=2, size=75, dtype=dtype)
+    x, _ = batch(rng, n=2, size=size, dtype=dtype)
     results = []
     for model in models:
         with model.inference():
@@ -50,6 +64,22 @@ def test_inference_folds_batch_norm(numba, reference, rng, name, dtype):
             assert np.array_equal(model.forward(x), results[-1])
     scale = np.abs(results[1]).max()
     assert np.abs(results[0] - results[1]).max() <= (1e-12 if dtype == "float64" else 1e-4) * scale
+
+
+@pytest.mark.parametrize("channels", [3, 16, 17, 300])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("depthwise", [True, False])
+def test_gates_go_into_the_next_convolution(numba, reference, rng, channels, stride, depthwise):
+    groups = channels if depthwise else 1
+    x, gates = rng.normal(size=(3, channels, 9, 7)), rng.normal(size=(3, channels))
+    w = rng.normal(size=(channels, channels // groups, 3, 3))
+    norm = [rng.normal(size=channels) for _ in range(3)] + [rng.uniform(0.5, 2, channels)]
+    settings = {"stride": stride, "padding": 1, "groups": groups, "eps": 0.1}
+    before = x.copy()
+    got = numba.gated_conv_bn_relu_inference(x, gates, w, *norm, **settings)
+    want = reference.gated_conv_bn_relu_inference(x, gates, w, *norm, **settings)
+    np.testing.assert_allclose(got, want, rtol=0, atol=1e-12 * np.abs(want).max())
+    assert np.array_equal(x, before)
 
 
 def test_weights_are_prepared_anew_after_they_changed(numba, rng):

@@ -39,4 +39,5 @@ def test_files_and_terminal(tables, tmp_path):
     assert len(rows) == len(tables.rows)
     assert float(rows[0]["paper"]) == tables.rows[0].paper
     assert markdown.read_text().count("\n") == len(rows) + 10
+    assert "-0.00" not in markdown.read_text() + str(tables)
     assert max(len(line) for line in str(tables).splitlines()) <= 80

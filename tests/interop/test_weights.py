@@ -159,11 +159,60 @@ def test_a_small_file_that_claims_a_huge_network_costs_nothing(field, value, tmp
     save_tensors(path, tensors, {**metadata, field: json.dumps(value)})
     tracemalloc.start()
     try:
-        with pytest.raises(InputError, match=r"its metadata say (\w+) = \d+, but"):
+        with pytest.raises(InputError, match=r"would have (\w+ = \d+|\d+ blocks), but"):
             load_model(path)
         assert tracemalloc.get_traced_memory()[1] < 1e7
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"config": "[" * 200_000}, "metadata of senumpy that can't be read"),
+        ({"preprocessing": "[" * 200_000}, "metadata of senumpy that can't be read"),
+        ({"preprocessing": '{"resize": 32}'}, "metadata of senumpy that can't be read"),
+        ({"class_names": '["a"]'}, "got 1 names, wanted 10, one for each class"),
+        ({"class_names": '"abcdefghij"'}, "class_names: wanted a list of names"),
+        ({"resize": 0, "size": 0}, "resize: got 0, wanted 1 to 8192 pixels"),
+        ({"size": -32}, "size: got -32"),
+        ({"resize": float("inf")}, "resize: got inf"),
+        ({"resize": "32"}, "resize: got '32'"),
+        ({"resize": 10, "size": 90}, "size: got 90, wanted at most resize"),
+        ({"mean": ["x", 0, 0]}, r"mean: got \['x', 0, 0\], wanted 3 finite numbers"),
+        ({"mean": [0, 0]}, r"mean: got \[0, 0\], wanted 3 finite numbers"),
+        ({"mean": [0]}, "mean: got"),
+        ({"std": [0, 1, 1]}, "wanted 3 positive numbers"),
+        ({"std": "111"}, "wanted 3 positive numbers"),
+    ],
+)
+def test_metadata_that_no_image_can_follow(change, message, tmp_path):
+    path = tmp_path / "w.safetensors"
+    save_weights(path, create_model("resnet8_cifar"))
+    tensors, metadata = load_tensors(path)
+    if not change.keys() & metadata.keys():
+        change = {"preprocessing": json.dumps({**json.loads(metadata["preprocessing"]), **change})}
+    save_tensors(path, tensors, {**metadata, **change})
+    with pytest.raises(InputError, match=message) as caught:
+        load_model(path)
+    assert str(path) in str(caught.value)
+
+
+def test_names_with_dataparallel_s_prefix_are_the_same_without(tmp_path):
+    plain = load_model(_foreign(tmp_path)).state_dict()
+
+    def prefixed(state):
+        for name in list(state):
+            state[f"module.{name}"] = state.pop(name)
+
+    with_prefix = load_model(_foreign(tmp_path, prefixed)).state_dict()
+    assert all(np.array_equal(with_prefix[name], array) for name, array in plain.items())
+
+
+def test_weights_without_a_classifier_say_that_it_is_missing(tmp_path):
+    path = _foreign(tmp_path, lambda s: [s.pop("fc.weight"), s.pop("fc.bias")])
+    with pytest.raises(InputError, match=r"missing: fc\.weight, the classifier"):
+        load_model(path)
 
 
 def test_bfloat16_is_read_as_the_upper_half_of_float32(tmp_path):
@@ -239,7 +288,7 @@ def test_two_names_of_the_file_for_one_of_ours_are_refused(tmp_path):
     model = create_model("resnet20_cifar", shortcut="pad")
     state = {n.replace("fc.", "linear."): a for n, a in model.state_dict().items()}
     path = tmp_path / "w.safetensors"
-    save_tensors(path, {**state, **{f"module.{n}": a for n, a in state.items()}})
+    save_tensors(path, {**state, "fc.weight": state["linear.weight"]})
     with pytest.raises(InputError, match="are the same one, wanted either"):
         load_model(path)
 

@@ -11,6 +11,7 @@ from senumpy.layers import (
     BatchNorm2d,
     Conv2d,
     ConvBNReLU,
+    ConvBNReLUSE,
     GlobalAvgPool,
     GlobalMaxPool,
     Layer,
@@ -295,3 +296,20 @@ def test_a_layer_without_mathematics_says_so():
         Layer().forward(np.ones((1, 1)))
     with pytest.raises(TypeError, match="Layer defines no backward"):
         Layer().backward(np.ones((1, 1)))
+
+
+@pytest.mark.parametrize("engine", ["numpy", "numba"])
+def test_a_unit_with_se_does_not_go_back_through_an_older_forward(engine, rng):
+    make = {"engine": engine, "dtype": "float64"}
+    conv, bn = Conv2d(3, 8, 3, **make), BatchNorm2d(8, **make)
+    unit = ConvBNReLUSE(ConvBNReLU(conv, bn), SqueezeExcite(8, SEConfig(reduction=2), **make))
+    x, dy = rng.normal(size=(2, 3, 6, 6)), rng.normal(size=(2, 8, 4, 4))
+    bn.eval()
+    unit.forward(x)
+    unit.backward(dy)
+    bn.train()
+    bn.release_caches()
+    unit.forward(x)
+    unit.backward(dy)
+    with pytest.raises(RuntimeError):
+        unit.backward(dy)

@@ -236,9 +236,19 @@ def test_bfloat16_in_safetensors_is_what_pytorch_reads(tmp_path):
         assert np.array_equal(array, state[name].float().numpy()), name
 
 
-def test_a_file_of_pytorch_is_held_once_in_memory(tmp_path):
+def test_a_tensor_that_repeats_one_number_is_no_weight(tmp_path):
+    state = torchvision.models.resnet18(num_classes=3).state_dict()
+    state["fc.weight"] = torch.zeros(1).expand(1_000_000, 512)
+    torch.save(state, tmp_path / "w.pth")
+    with pytest.raises(InputError, match=r"'fc.weight' claims \(1000000, 512\), but its storage holds 1 num"):
+        load_model(tmp_path / "w.pth")
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_file_of_pytorch_is_held_once_in_memory(zipped, tmp_path):
     path = tmp_path / "w.pth"
-    torch.save(torchvision.models.resnet50().state_dict(), path)
+    state = torchvision.models.resnet101().state_dict()
+    torch.save(state, path, _use_new_zipfile_serialization=zipped)
     code = (
         "import resource, sys, torch; from senumpy.interop import load_model\n"
         "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024\n"

@@ -39,6 +39,7 @@ class NumbaEngine(ConvOps, NormOps, OtherOps, SEUnits):
     """
 
     name = "numba"
+    defers_gates = True
 
     def __init__(self, *, threads: int | None = None, exact: bool = False) -> None:
         threads = default_threads() if threads is None else threads

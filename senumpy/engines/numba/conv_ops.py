@@ -7,13 +7,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from senumpy.engines.base import Engine
-from senumpy.engines.numba import convolution, norm
+from senumpy.engines.numba import convolution, norm, small_groups
 from senumpy.engines.numba.convolution import Convolution, Epilogue, no_epilogue
 from senumpy.engines.numba.geometry import Array, Geometry, as_image
 from senumpy.engines.numba.norm import Norm
 from senumpy.engines.numba.runtime import NOTHING, Runtime, flat
 from senumpy.engines.numba.tail import image_means
-from senumpy.ops.arrays import check_upstream
+from senumpy.ops.arrays import check_array, check_upstream
 from senumpy.ops.batchnorm import check_batch_arguments, check_norm_arguments
 from senumpy.ops.conv2d import Conv2dGradients, check_conv_arguments
 from senumpy.ops.conv_bn_relu import ConvBNReLUGradients, ConvBNReLUInferenceGradients
@@ -167,6 +167,28 @@ class ConvOps(Engine):
         Return the result and the convolution's cache, or two None where folding would not be exact: complex
         numbers, and statistics that make a kernel infinite.
         """
+        conv, kernels, bias = self._fold_plan(
+            x,
+            w,
+            gamma,
+            beta,
+            mean,
+            var,
+            eps=eps,
+            stride=stride,
+            padding=padding,
+            dilation=dilation,
+            groups=groups,
+        )
+        if kernels is None:
+            return None, None
+        rows, nothing = self.runtime.rows(x), NOTHING[x.dtype]
+        y = convolution.forward(self.runtime, rows, kernels, conv, Epilogue(bias, nothing, nothing, relu))
+        n, o, h, width = shape_of(conv)
+        return as_image(y, n, o, h, width), ConvCache(rows, w, conv, False)
+
+    def _fold_plan(self, x, w, gamma, beta, mean, var, *, eps, stride=1, padding=0, dilation=1, groups=1):
+        """Return a convolution's way, its kernels with batch norm in them, or None, and its bias."""
 
         def make() -> tuple[Convolution, Array | None, Array]:
             window, out = check_conv_arguments(x, w, None, stride, padding, dilation, groups)
@@ -179,13 +201,23 @@ class ConvOps(Engine):
 
         # While weights are frozen, what was checked and chosen for this shape once holds for every call.
         key = ("folded", *kind(x), eps, repr((stride, padding, dilation, groups)))
-        conv, kernels, bias = self.runtime.remember(key, (w, gamma, beta, mean, var), make)
-        if kernels is None:
-            return None, None
-        rows, nothing = self.runtime.rows(x), NOTHING[x.dtype]
-        y = convolution.forward(self.runtime, rows, kernels, conv, Epilogue(bias, nothing, nothing, relu))
-        n, o, h, width = shape_of(conv)
-        return as_image(y, n, o, h, width), ConvCache(rows, w, conv, False)
+        return self.runtime.remember(key, (w, gamma, beta, mean, var), make)
+
+    def gated_conv_bn_relu_inference(self, x, gates, w, gamma, beta, mean, var, *, eps=1e-5, **settings):
+        """See `Engine.gated_conv_bn_relu_inference`; gates go into the kernels of a depthwise convolution."""
+        conv, kernels, bias = self._fold_plan(x, w, gamma, beta, mean, var, eps=eps, **settings)
+        g = conv.g
+        check_array("gates", gates, (g.n, g.c))
+        if kernels is None or not small_groups.is_depthwise(g, conv.groups, x.dtype):
+            return Engine.gated_conv_bn_relu_inference(
+                self, x, gates, w, gamma, beta, mean, var, eps=eps, **settings
+            )
+        blocked = self.runtime.remember(
+            ("grouped", g.c), (kernels,), lambda: small_groups.blocked(kernels, g.c)
+        )
+        rows, y = self.runtime.image(g.n, g.o, g.out_h, g.out_w, x.dtype)
+        small_groups.forward_gated(self.runtime, self.runtime.rows(x), blocked, g, gates, bias, rows)
+        return y
 
     def conv_bn_relu_inference_backward(self, dy, cache, *, need_dx=True):
         """See `senumpy.ops.conv_bn_relu_inference_backward`; the convolution is run again."""

@@ -49,9 +49,10 @@ def _inner(s, count):
 
 @kernel
 def _convolve_chunk(
-    x, s, group, lanes, size, firsts, rows, columns, numbers, kernels, start, relu, y, lists, chunk, thread
-):
-    """Compute the results for `size` values of u in one image."""
+    x, s, group, lanes, size, firsts, rows, columns, numbers, kernels, sets, start, relu, y, lists, chunk,
+    thread,
+):  # fmt: skip
+    """Compute the results for `size` values of u in one image, with the kernels of its set."""
     blocks = (s.c + lanes - 1) // lanes
     strips = ((s.out_h + s.out_step_h - 1) // s.out_step_h + size - 1) // size
     image, top = chunk // strips, chunk % strips * size * s.out_step_h
@@ -71,7 +72,7 @@ def _convolve_chunk(
                 at = ((image * s.out_h + row) * s.out_w + v * s.out_step_w + b) * s.c
                 for block in range(blocks):
                     channel = min(block * lanes, s.c - lanes)
-                    w0 = block * (kernels.size // blocks)
+                    w0 = (image % sets * blocks + block) * (kernels.size // (sets * blocks))
                     if tile > 1:
                         for r in range(PIXELS):
                             prefetch(x, ahead + channel + r * s.step_w * s.c)
@@ -89,10 +90,28 @@ def _convolve_chunk(
 
 @compiled
 def convolve(
-    pool, chunks, x, s, group, lanes, size, firsts, rows, columns, numbers, kernels, start, relu, y, lists
+    pool,
+    chunks,
+    x,
+    s,
+    group,
+    lanes,
+    size,
+    firsts,
+    rows,
+    columns,
+    numbers,
+    kernels,
+    sets,
+    start,
+    relu,
+    y,
+    lists,
 ):
-    """y = start + the taps' parts, through ReLU if wanted."""
-    arguments = (x, s, group, lanes, size, firsts, rows, columns, numbers, kernels, start, relu, y, lists)
+    """y = start + the taps' parts, through ReLU if wanted; kernels for all, or a set for each image."""
+    arguments = (
+        x, s, group, lanes, size, firsts, rows, columns, numbers, kernels, sets, start, relu, y, lists,
+    )  # fmt: skip
     parallel_for(pool, chunks, _convolve_chunk, arguments)
 
 

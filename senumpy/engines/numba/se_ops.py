@@ -225,7 +225,7 @@ class SEUnits(SEOps, StructureOps):
         check_parts(xs, 1)
         n, _, h, w = xs[0].shape
         shape = n, sum(x.shape[1] for x in xs), h, w
-        check_se(np.broadcast_to(xs[0][:1, :1, :1, :1], shape), w1, b1, w2, b2, squeeze, gate, name="xs[0]")
+        check_se(xs[0], w1, b1, w2, b2, squeeze, gate, name="xs[0]", channels=shape[1])
         if xs[0].dtype not in NOTHING or squeeze != "avg":
             u, concat = self.concat_forward(xs)
             y, se = self.squeeze_excite_forward(u, w1, b1, w2, b2, squeeze=squeeze, gate=gate)
@@ -287,10 +287,11 @@ class SEUnits(SEOps, StructureOps):
 
 
 def check_se(
-    u: Array, w1: Any, b1: Any, w2: Any, b2: Any, squeeze: str, gate: str, *, name: str = "u"
-) -> None:
-    """Raise unless SE's arguments fit the activation `u`, which messages call `name`."""
+    u: Array, w1: Any, b1: Any, w2: Any, b2: Any, squeeze: str, gate: str, *,
+    name: str = "u", channels: int | None = None,
+) -> None:  # fmt: skip
+    """Raise unless SE's arguments fit the activation `u`, which messages call `name`, or so many channels."""
     check_operator(squeeze)
     check_gate(gate)
-    check_weights(u.shape[1], w1, b1, w2, b2)
+    check_weights(u.shape[1] if channels is None else channels, w1, b1, w2, b2)
     check_same_dtype(**{name: u}, w1=w1, b1=b1, w2=w2, b2=b2)

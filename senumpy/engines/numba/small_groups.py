@@ -31,6 +31,21 @@ def forward(
     _convolve(runtime, x, kernels, _forward_taps(g, panel_width(x.dtype)), g.c // groups, bias, relu, y)
 
 
+def forward_gated(
+    runtime: Runtime, x: Array, kernels: Array, g: Geometry, gates: Array, bias: Array, y: Array
+) -> None:
+    """Compute y for gates x, where `is_depthwise`: each image has kernels of its own, gates w."""
+    width = panel_width(x.dtype)
+    channels = _channels(g.c, width)
+    own = kernels.reshape(1, len(channels), g.taps, width) * gates[:, channels][:, :, None, :]
+    _convolve(runtime, x, flat(own), _forward_taps(g, width), 1, bias, True, y, sets=g.n)
+
+
+def is_depthwise(g: Geometry, groups: int, dtype: Any) -> bool:
+    """Return whether `forward_gated` can do it."""
+    return groups == g.c == g.o and _in_order(g.c, 1, panel_width(dtype))
+
+
 def backward_input(runtime: Runtime, dy: Array, w: Array, g: Geometry, groups: int, dx: Array) -> None:
     """Compute dx."""
     kernels = blocked(w, groups, transposed=True)
@@ -165,8 +180,9 @@ def _taps(
 
 
 def _convolve(
-    runtime: Runtime, x: Array, kernels: Array, taps: _Taps, members: int, bias: Array, relu: bool, y: Array
-) -> None:
+    runtime: Runtime, x: Array, kernels: Array, taps: _Taps, members: int, bias: Array, relu: bool, y: Array,
+    *, sets: int = 1,
+) -> None:  # fmt: skip
     walk, firsts, offsets, tap_rows, tap_columns, numbers = taps
     width = panel_width(x.dtype)
     blocks, bundle, bundles = _bundles(walk.c, width)
@@ -177,7 +193,7 @@ def _convolve(
         lists = np.empty((runtime.threads, 2, numbers.size), np.int64)
         runtime.run(
             depthwise.convolve, walk.n * -(-rows // _STRIP), x, walk, (0,), width, _STRIP, firsts, tap_rows,
-            tap_columns, numbers, kernels, start, relu, y, lists,
+            tap_columns, numbers, kernels, sets, start, relu, y, lists,
         )  # fmt: skip
         return
     line = walk.width * bundle * width
