@@ -87,18 +87,20 @@ def batchnorm2d_backward(dy: Array, cache: BatchNorm2dCache) -> BatchNorm2dGradi
     return BatchNorm2dGradients(dx, dgamma, dbeta)
 
 
-def check_batch_arguments(x: Array, gamma: Array, beta: Array, eps: float) -> None:
-    """Raise unless `x` (N, C, H, W) can be normalised by its own statistics."""
-    check_norm_arguments(x, eps, gamma=gamma, beta=beta)
+def check_batch_arguments(x: Array, gamma: Array, beta: Array, eps: float, *, name: str = "x") -> None:
+    """Raise unless `x` (N, C, H, W), which messages call `name`, can be normalised by its own statistics."""
+    check_norm_arguments(x, eps, name=name, gamma=gamma, beta=beta)
     if x.size == x.shape[1]:
-        raise ValueError(f"x: got shape {x.shape}, one value per channel; wanted N*H*W > 1 for a variance")
+        raise ValueError(
+            f"{name}: got shape {x.shape}, one value per channel; wanted N*H*W > 1 for a variance"
+        )
 
 
-def check_norm_arguments(x: Array, eps: float, **vectors: Array) -> None:
+def check_norm_arguments(x: Array, eps: float, *, name: str = "x", **vectors: Array) -> None:
     """Raise unless `x` is (N, C, H, W), each vector is (C,) and eps is no negative number."""
-    check_array("x", x, ("N", "C", "H", "W"))
-    for name, vector in vectors.items():
-        check_array(name, vector, (x.shape[1],))
-    check_same_dtype(x=x, **vectors)
+    check_array(name, x, ("N", "C", "H", "W"))
+    for which, vector in vectors.items():
+        check_array(which, vector, (x.shape[1],))
+    check_same_dtype(**{name: x}, **vectors)
     if not eps >= 0.0:
         raise ValueError(f"eps: got {eps}, wanted a number >= 0")

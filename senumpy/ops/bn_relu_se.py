@@ -12,8 +12,13 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from senumpy.ops.activations import ReLUCache, relu_backward, relu_forward
-from senumpy.ops.arrays import Array, check_array
-from senumpy.ops.batchnorm import BatchNorm2dCache, batchnorm2d_backward, batchnorm2d_forward
+from senumpy.ops.arrays import Array
+from senumpy.ops.batchnorm import (
+    BatchNorm2dCache,
+    batchnorm2d_backward,
+    batchnorm2d_forward,
+    check_batch_arguments,
+)
 from senumpy.ops.squeeze_excite import SqueezeExciteCache, squeeze_excite_backward, squeeze_excite_forward
 
 
@@ -76,7 +81,7 @@ def bn_relu_se_forward(
     y : (N, C, H, W) array
     cache : BNReLUSECache
     """
-    check_array("c", c, ("N", "C", "H", "W"))
+    check_batch_arguments(c, gamma, beta, eps, name="c")
     normed, norm = batchnorm2d_forward(c, gamma, beta, eps=eps)
     v, relu = relu_forward(normed)
     y, se = squeeze_excite_forward(v, w1, b1, w2, b2, squeeze=squeeze, gate=gate)

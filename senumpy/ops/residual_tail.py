@@ -15,8 +15,14 @@ from __future__ import annotations
 from typing import Any, NamedTuple, TypeAlias
 
 from senumpy.ops.activations import ReLUCache, relu_backward, relu_forward
-from senumpy.ops.arrays import Array, check_array
-from senumpy.ops.batchnorm import BatchNorm2dCache, batchnorm2d_backward, batchnorm2d_forward
+from senumpy.ops.arrays import Array
+from senumpy.ops.batchnorm import (
+    BatchNorm2dCache,
+    batchnorm2d_backward,
+    batchnorm2d_forward,
+    check_batch_arguments,
+    check_norm_arguments,
+)
 from senumpy.ops.batchnorm_inference import (
     BatchNorm2dInferenceCache,
     batchnorm2d_inference_backward,
@@ -90,7 +96,7 @@ def residual_tail_forward(
     y : (N, C, H, W) array
     cache : ResidualTailCache
     """
-    check_array("c", c, ("N", "C", "H", "W"))
+    check_batch_arguments(c, gamma, beta, eps, name="c")
     v, norm = batchnorm2d_forward(c, gamma, beta, eps=eps)
     return _after_norm(v, norm, w1, b1, w2, b2, shortcut, squeeze, gate)
 
@@ -133,7 +139,7 @@ def residual_tail_inference_forward(
     gate: str = "sigmoid",
 ) -> tuple[Array, ResidualTailCache]:
     """Run the same with given (running) statistics `mean` and `var`, both (C,)."""
-    check_array("c", c, ("N", "C", "H", "W"))
+    check_norm_arguments(c, eps, name="c", gamma=gamma, beta=beta, mean=mean, var=var)
     v, norm = batchnorm2d_inference_forward(c, gamma, beta, mean, var, eps=eps)
     return _after_norm(v, norm, w1, b1, w2, b2, shortcut, squeeze, gate)
 

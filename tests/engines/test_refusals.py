@@ -268,8 +268,16 @@ def test_parts_of_a_concatenation(engine, xs, error, message):
     refused(engine, "concat", {"xs": xs}, error, message)
 
 
-def test_one_value_a_channel_has_no_variance(engine):
-    refused(engine, "batchnorm2d", {"x": ones(1, 4, 1, 1)}, ValueError, "(1, 4, 1, 1)", "N*H*W > 1")
+@pytest.mark.parametrize(("op", "name"), [("batchnorm2d", "x"), ("residual_tail", "c"), ("bn_relu_se", "c")])
+def test_one_value_a_channel_has_no_variance(engine, op, name):
+    changed = {key: ones(1, 4, 1, 1) for key in (name, "shortcut") if key in GOOD[op][0]}
+    refused(
+        engine,
+        op,
+        changed,
+        ValueError,
+        f"{name}: got shape (1, 4, 1, 1), one value per channel; wanted N*H*W > 1",
+    )
 
 
 @pytest.mark.parametrize("op", ["residual_tail", "residual_tail_inference"])

@@ -84,8 +84,7 @@ class NormOps(Engine):
         self, c, gamma, beta, w1, b1, w2, b2, shortcut, *, eps=1e-5, squeeze="avg", gate="sigmoid"
     ):
         """See `senumpy.ops.residual_tail_forward`."""
-        check_array("c", c, ("N", "C", "H", "W"))
-        check_batch_arguments(c, gamma, beta, eps)
+        check_batch_arguments(c, gamma, beta, eps, name="c")
         se = _check_tail(c, w1, b1, w2, b2, shortcut, squeeze, gate)
         if c.dtype not in NOTHING:
             return Engine.residual_tail_forward(
@@ -105,8 +104,7 @@ class NormOps(Engine):
         self, c, gamma, beta, mean, var, w1, b1, w2, b2, shortcut, *, eps=1e-5, squeeze="avg", gate="sigmoid"
     ):
         """See `senumpy.ops.residual_tail_inference_forward`."""
-        check_array("c", c, ("N", "C", "H", "W"))
-        check_norm_arguments(c, eps, gamma=gamma, beta=beta, mean=mean, var=var)
+        check_norm_arguments(c, eps, name="c", gamma=gamma, beta=beta, mean=mean, var=var)
         se = _check_tail(c, w1, b1, w2, b2, shortcut, squeeze, gate)
         if c.dtype not in NOTHING:
             return Engine.residual_tail_inference_forward(

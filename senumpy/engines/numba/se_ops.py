@@ -191,8 +191,7 @@ class SEUnits(SEOps, StructureOps):
 
     def bn_relu_se_forward(self, c, gamma, beta, w1, b1, w2, b2, *, eps=1e-5, squeeze="avg", gate="sigmoid"):
         """See `senumpy.ops.bn_relu_se_forward`."""
-        check_array("c", c, ("N", "C", "H", "W"))
-        check_batch_arguments(c, gamma, beta, eps)
+        check_batch_arguments(c, gamma, beta, eps, name="c")
         check_se(c, w1, b1, w2, b2, squeeze, gate, name="c")
         se = w1, b1, w2, b2
         if c.dtype not in NOTHING:
