@@ -46,6 +46,10 @@ def test_published_weights_classify_real_images(name, file, parameters, shared_d
 TWINS = [
     ("se_resnet8_cifar", {}),
     ("se_resnet20_cifar", {"se": SEConfig(reduction=4, bias=False, squeeze="max", gate="tanh")}),
+    ("resnet32_cifar", {}),
+    ("resnet44_cifar", {}),
+    ("se_resnet56_cifar", {}),
+    ("se_resnet110_cifar", {}),
     ("resnet18", {"pool": "padded"}),
     ("se_resnet18", {"se": SEConfig(stages=(3, 5))}),
     ("se_resnet50", {}),
