@@ -158,9 +158,11 @@ def _add_eval(parsers: Any) -> None:
         "Print top-1 and top-5 accuracy and loss on the test images.",
     )
     parser.add_argument(
-        "weights", type=Path, metavar="RUN_OR_WEIGHTS", help="run folder, or its checkpoint.safetensors"
+        "weights", type=Path, metavar="RUN_OR_WEIGHTS", help=f"run folder, its checkpoint, or {_WEIGHTS}"
     )
-    parser.add_argument("--data", metavar="NAME_OR_PATH", help="another data set with as many classes")
+    parser.add_argument(
+        "--data", metavar="NAME_OR_PATH", help="data set with as many classes (that of the run)"
+    )
     parser.add_argument("--engine", metavar="NAME", help="who computes (as in training)")
     parser.add_argument(
         "--batch-size", type=int, default=128, metavar="N", help="images at a time (%(default)s)"

@@ -43,9 +43,9 @@ def train(arguments: argparse.Namespace) -> int:
 
 def eval(arguments: argparse.Namespace) -> int:
     """Evaluate a trained network."""
-    from senumpy.training import evaluate_checkpoint
+    from senumpy.prediction import evaluate_file
 
-    evaluation = evaluate_checkpoint(
+    evaluation = evaluate_file(
         arguments.weights,
         data=arguments.data,
         engine=arguments.engine,

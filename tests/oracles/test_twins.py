@@ -18,6 +18,7 @@ from senumpy import InputError, create_model
 from senumpy.interop import load_model, save_foreign
 from senumpy.interop.layouts import recognise
 from senumpy.layers import SEConfig
+from senumpy.prediction import evaluate_file
 
 
 def _timm(name):
@@ -261,3 +262,8 @@ def test_a_file_of_pytorch_is_held_once_in_memory(zipped, tmp_path):
 def test_published_cifar_weights_are_recognised(shared_data):
     model = load_model(shared_data.parent / "weights" / "resnet20-12fca82f.th")
     assert (model.name, model.config.shortcut, model.num_classes) == ("resnet20_cifar", "pad", 10)
+    found = evaluate_file(
+        shared_data.parent / "weights" / "resnet20-12fca82f.th", data=str(shared_data / "cifar10-jpeg.zip")
+    )
+    assert found.images == 10_000
+    assert abs(found.top1 - 0.810) < 0.001  # as recorded for these lossy images
