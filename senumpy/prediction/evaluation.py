@@ -101,6 +101,6 @@ def _check_fits(test: Dataset, loaded: Imported, path: Path) -> None:
     ):
         if found != wanted:
             raise InputError(f"{test.name}: {field} is {found}, wanted {wanted} as in {path}")
-    for k, (found, wanted) in enumerate(zip(test.class_names, loaded.class_names, strict=False)):
-        if found != wanted:
-            raise InputError(f"{test.name}: class {k} is {found!r}, wanted {wanted!r} as in {path}")
+    for k, (theirs, ours) in enumerate(zip(test.class_names, loaded.class_names, strict=False)):
+        if theirs != ours:
+            raise InputError(f"{test.name}: class {k} is {theirs!r}, wanted {ours!r} as in {path}")
