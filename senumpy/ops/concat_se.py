@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from senumpy.ops.arrays import Array, check_array, check_same_dtype
 from senumpy.ops.concat import ConcatCache, concat_backward, concat_forward
+from senumpy.ops.excitation import check_weights
 from senumpy.ops.squeeze_excite import SqueezeExciteCache, squeeze_excite_backward, squeeze_excite_forward
 
 
@@ -60,6 +61,7 @@ def concat_se_forward(
     for k, x in enumerate(xs):
         check_array(f"xs[{k}]", x, ("N", "C", "H", "W"))
     u, concat = concat_forward(xs)
+    check_weights(u.shape[1], w1, b1, w2, b2)
     check_same_dtype(**{"xs[0]": xs[0]}, w1=w1, b1=b1, w2=w2, b2=b2)
     y, se = squeeze_excite_forward(u, w1, b1, w2, b2, squeeze=squeeze, gate=gate)
     return y, ConcatSECache(concat, se)

@@ -6,8 +6,7 @@
 c is the result of the branch's last convolution. There is no ReLU between the last batch norm and SE, and SE
 acts on the branch, before the sum. Without SE (w1 is None): y = relu(v + shortcut).
 
-The tail comes in batch norm's two modes. The composition below is the definition; an engine may run it in one
-go, because the squeeze follows from sums that batch norm takes anyway.
+In batch norm's two modes. An engine may run it in one go: the squeeze follows from sums of batch norm's.
 """
 
 from __future__ import annotations
@@ -172,7 +171,6 @@ def _after_norm(
     return y, ResidualTailCache(norm, se, add, relu)
 
 
-# The gradient of the sum goes to the shortcut as it is, and to the branch back through SE to batch norm.
 def _before_norm(dy: Array, cache: ResidualTailCache) -> tuple[Array, SEGradients, Array]:
     (dtotal,) = relu_backward(dy, cache.relu)
     dv, dshortcut = residual_add_backward(dtotal, cache.add)
