@@ -112,9 +112,9 @@ def results(
 ) -> dict[str, np.ndarray | None]:
     """Return all that a run gives as NumPy arrays by name: result, gradients, statistics, gradient paths."""
     y, cache, dy, gradients = run(engine, case, alter)
-    found = {"y": y, **gradients._asdict()}
-    if "dxs" in found:
-        found |= {f"dxs[{k}]": part for k, part in enumerate(found.pop("dxs"))}
+    found = gradients._asdict()
+    parts = {f"dxs[{k}]": part for k, part in enumerate(found.pop("dxs", ()))}  # the first argument's
+    found = {"y": y, **parts, **found}
     if case.op in ("batchnorm2d", "conv_bn_relu", "residual_tail", "bn_relu_se"):
         found |= {"mean": cache.mean, "var": cache.var}
     if case.op == "squeeze_excite":
