@@ -73,14 +73,13 @@ def _checked(prepared: Preprocessing, channels: int, where: str) -> Preprocessin
         raise InputError(
             f"{where}: metadata size: got {prepared.size}, wanted at most resize, the whole side"
         )
-    wanted = max(channels, 3) if prepared is IMAGENET else channels
     for field, numbers, least in (("mean", prepared.mean, -math.inf), ("std", prepared.std, 0.0)):
         good = isinstance(numbers, list | tuple) and all(
             isinstance(value, int | float) and math.isfinite(value) and value > least for value in numbers
         )
-        if not good or len(numbers) not in (wanted, 3):
+        if not good or len(numbers) not in (channels, 3):
             kind = "finite numbers" if field == "mean" else "positive numbers"
-            raise InputError(f"{where}: metadata {field}: got {numbers!r}, wanted {wanted} {kind}")
+            raise InputError(f"{where}: metadata {field}: got {numbers!r}, wanted {channels} {kind}")
     return prepared._replace(mean=tuple(prepared.mean), std=tuple(prepared.std))
 
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from senumpy.data import Dataset, FixedCrop, load_data
+from senumpy.data import FixedCrop, load_data
 from senumpy.engines import default_engine
 from senumpy.errors import InputError
-from senumpy.interop import Imported, import_weights
+from senumpy.interop import import_weights
 from senumpy.storage import TensorFile
 from senumpy.training import Evaluation, evaluate, evaluate_checkpoint
 from senumpy.training.checkpoint import FORMAT
-from senumpy.training.loaders import evaluation_loader, set_name
+from senumpy.training.loaders import evaluation_loader
+from senumpy.training.testing import check_fits
 
 
 def evaluate_file(
@@ -72,7 +73,10 @@ def evaluate_weights(
     loaded = import_weights(path, engine=engine or default_engine())
     prepared, model = loaded.preprocessing, loaded.model
     test = load_data(data, image_size=prepared.resize).test
-    _check_fits(test, loaded, path)
+    check_fits(test, model.num_classes, model.in_channels, path)
+    for k, (theirs, ours) in enumerate(zip(test.class_names, loaded.class_names, strict=False)):
+        if theirs != ours:
+            raise InputError(f"{test.name}: class {k} is {theirs!r}, wanted {ours!r} as in {path}")
     loader = evaluation_loader(
         test,
         batch_size,
@@ -82,25 +86,4 @@ def evaluate_weights(
         crop=None if prepared.size == prepared.resize else FixedCrop(0, (prepared.size, prepared.size)),
     )
     tally = evaluate(model, loader)
-    return Evaluation(
-        checkpoint=str(path),
-        model=model.name,
-        data=set_name(test),
-        images=tally.images,
-        num_classes=model.num_classes,
-        loss=tally.mean_loss,
-        top1=tally.accuracy,
-        top5=tally.top5_accuracy if model.num_classes > 5 else None,
-    )
-
-
-def _check_fits(test: Dataset, loaded: Imported, path: Path) -> None:
-    for field, found, wanted in (
-        ("num_classes", test.num_classes, loaded.model.num_classes),
-        ("in_channels", test.image_shape[2], loaded.model.in_channels),
-    ):
-        if found != wanted:
-            raise InputError(f"{test.name}: {field} is {found}, wanted {wanted} as in {path}")
-    for k, (theirs, ours) in enumerate(zip(test.class_names, loaded.class_names, strict=False)):
-        if theirs != ours:
-            raise InputError(f"{test.name}: class {k} is {theirs!r}, wanted {ours!r} as in {path}")
+    return Evaluation.of(tally, model, test, path)

@@ -11,7 +11,7 @@ from senumpy.data import Dataset, FixedCrop, load_data
 from senumpy.errors import InputError
 from senumpy.models import Network, create_model, settings_for
 from senumpy.training.checkpoint import Checkpoint, load_checkpoint
-from senumpy.training.evaluate import evaluate, evaluate_crops
+from senumpy.training.evaluate import Tally, evaluate, evaluate_crops
 from senumpy.training.folder import RunFolder
 from senumpy.training.loaders import evaluation_loader, set_name
 from senumpy.training.threads import engine_with_threads, limited_threads
@@ -40,6 +40,30 @@ class Evaluation:
             f"{self.model} on {self.data}: {self.images:,} test images, {self.num_classes} classes\n"
             f"top-1  {100 * self.top1:6.2f} %{top5}\nloss   {self.loss:8.4f}"
         )
+
+    @classmethod
+    def of(cls, tally: Tally, model: Network, test: Dataset, path: Path) -> Evaluation:
+        """Return what was counted of a model from this file."""
+        return cls(
+            checkpoint=str(path),
+            model=model.name,
+            data=set_name(test),
+            images=tally.images,
+            num_classes=model.num_classes,
+            loss=tally.mean_loss,
+            top1=tally.accuracy,
+            top5=tally.top5_accuracy if model.num_classes > 5 else None,
+        )
+
+
+def check_fits(test: Dataset, num_classes: int, in_channels: int, path: Path) -> None:
+    """Raise unless a network from this file, of so many classes and channels, can be tried on `test`."""
+    for field, found, wanted in (
+        ("num_classes", test.num_classes, num_classes),
+        ("in_channels", test.image_shape[2], in_channels),
+    ):
+        if found != wanted:
+            raise InputError(f"{test.name}: {field} is {found}, wanted {wanted} as in {path}")
 
 
 def evaluate_checkpoint(
@@ -98,26 +122,12 @@ def evaluate_checkpoint(
     ]
     with limited_threads(config.threads):
         tally = evaluate(model, loaders[0]) if crops == 1 else evaluate_crops(model, loaders)
-    return Evaluation(
-        checkpoint=str(checkpoint.path),
-        model=checkpoint.model,
-        data=set_name(test),
-        images=tally.images,
-        num_classes=checkpoint.num_classes,
-        loss=tally.mean_loss,
-        top1=tally.accuracy,
-        top5=tally.top5_accuracy if checkpoint.num_classes > 5 else None,
-    )
+    return Evaluation.of(tally, model, test, checkpoint.path)
 
 
 def _restored_model(checkpoint: Checkpoint, test: Dataset, engine: str) -> Network:
     """Return the checkpoint's model, if the data fits it."""
-    for field, found, wanted in (
-        ("num_classes", test.num_classes, checkpoint.num_classes),
-        ("in_channels", test.image_shape[2], checkpoint.in_channels),
-    ):
-        if found != wanted:
-            raise InputError(f"{test.name}: {field} is {found}, wanted {wanted} as in {checkpoint.path}")
+    check_fits(test, checkpoint.num_classes, checkpoint.in_channels, checkpoint.path)
     model = create_model(
         checkpoint.model,
         num_classes=checkpoint.num_classes,

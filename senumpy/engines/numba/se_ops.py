@@ -82,12 +82,6 @@ class ComposedCache(NamedTuple):
         return self.norm.var
 
 
-class SEAddCache(NamedTuple):
-    """What the gradient of SE before a sum needs."""
-
-    se: Any
-
-
 def sizes_of(shape: tuple[int, int, int, int]) -> Sizes:
     """Return images, pixels of each and channels of an activation."""
     n, c, h, w = shape
@@ -255,33 +249,34 @@ class SEUnits(SEOps, StructureOps):
             for part, place in zip(cache.parts, cache.places, strict=True)
         ]
         dz, *gradients = excitation_gradients(self.runtime, np.concatenate(ds, axis=1), cache.se)
-        dxs = []
+        shift, dxs = dz / (h * w), []
         for sizes, within in cache.places:
             rows, dx = self.runtime.image(n, sizes.c, h, w, dtype)
             scale(
                 self.runtime, dy_rows, cache.se.s, sizes, rows,
-                shift=dz / (h * w), x_within=within, channels=within,
+                shift=shift, x_within=within, channels=within,
             )  # fmt: skip
             dxs.append(dx)
         return ConcatSEGradients(tuple(dxs), *gradients)
 
     def se_add_forward(self, u, w1, b1, w2, b2, shortcut, *, squeeze="avg", gate="sigmoid"):
         """See `senumpy.ops.se_add_forward`; it scales while it adds."""
-        s, squeezed, excited = self._gates(u, w1, b1, w2, b2, squeeze, gate)
+        check_array("u", u, ("N", "C", "H", "W"))
         check_array("shortcut", shortcut, u.shape)
         check_same_dtype(u=u, shortcut=shortcut)
         if u.dtype not in NOTHING:
             return Engine.se_add_forward(u, w1, b1, w2, b2, shortcut, squeeze=squeeze, gate=gate)
+        s, squeezed, excited = self._gates(u, w1, b1, w2, b2, squeeze, gate)
         rows, y = self.runtime.image_like(u)
         scaled = ScaleCache(self.runtime.rows(u), s, u.shape)
         scale(self.runtime, scaled.u, s, scaled.sizes, rows, addend=self.runtime.rows(shortcut))
-        return y, SEAddCache(SqueezeExciteCache(squeezed, excited, scaled))
+        return y, SqueezeExciteCache(squeezed, excited, scaled)
 
     def se_add_backward(self, dy, cache):
         """See `senumpy.ops.se_add_backward`."""
-        if not isinstance(cache, SEAddCache):
+        if not isinstance(cache, SqueezeExciteCache):
             return Engine.se_add_backward(dy, cache)
-        du, dw1, db1, dw2, db2 = self.squeeze_excite_backward(dy, cache.se)
+        du, dw1, db1, dw2, db2 = self.squeeze_excite_backward(dy, cache)
         return SEAddGradients(du, dw1, db1, dw2, db2, self.copied(dy))
 
 
