@@ -6,14 +6,33 @@ faster and inherits the rest.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from senumpy import ops
+from senumpy.engines.images import Factors, Flips, Images, Offsets, RawImages, prepared_images
 from senumpy.ops.arrays import Array
+
+
+class DeviceMemory(NamedTuple):
+    """Memory of a device, in bytes.
+
+    Attributes
+    ----------
+    used : int
+        Held by arrays of this engine that are alive.
+    free : int
+        What arrays could still take: free on the device, or kept by the engine for its next arrays.
+    total : int
+        Of the device.
+    """
+
+    used: int
+    free: int
+    total: int
 
 
 class Engine:
@@ -22,6 +41,7 @@ class Engine:
     name = "numpy"
     defers_gates = False  # whether a depthwise convolution takes SE's gates of the layer before along
     must_compile = False  # whether the first calls take some seconds more
+    prepares_images = False  # whether images are better sent as bytes, and cropped and normalised here
 
     def compile_ahead(self) -> None:
         """Begin with what the first calls would have to wait for, if there is anything."""
@@ -245,3 +265,56 @@ class Engine:
         velocity *= momentum
         velocity += g
         value -= lr * (g + momentum * velocity if nesterov else velocity)
+
+    def sgd_update_all(
+        self,
+        values: Sequence[Array],
+        gradients: Sequence[Array],
+        velocities: Sequence[Array],
+        decays: Sequence[float],
+        *,
+        lr: float,
+        momentum: float = 0.0,
+        nesterov: bool = False,
+    ) -> None:
+        """Do `sgd_update` for all parameters of a model, each with its weight decay."""
+        for value, gradient, velocity, weight_decay in zip(
+            values, gradients, velocities, decays, strict=True
+        ):
+            self.sgd_update(
+                value,
+                gradient,
+                velocity,
+                lr=lr,
+                momentum=momentum,
+                nesterov=nesterov,
+                weight_decay=weight_decay,
+            )
+
+    # For engines on a device of its own: how images get there, and how much memory it has.
+
+    def prepare_images(
+        self, images: Images, offsets: Offsets | None, flips: Flips | None, scale: Factors, shift: Factors
+    ) -> Array:
+        """Return NumPy images as x (N, C, H, W) float32 of this engine; see `prepared_images`."""
+        return self.asarray(prepared_images(images, offsets, flips, scale, shift))
+
+    def feed(
+        self, batches: Generator[RawImages, None, None], scale: Factors, shift: Factors
+    ) -> Generator[tuple[Array, np.ndarray[Any, Any]], None, None]:
+        """Yield (x, labels) for each batch: x prepared on this engine, labels (N,) still in NumPy.
+
+        A device may fetch the next batch while it computes with this one. Closing the generator closes
+        `batches`.
+        """
+        with closing(batches):
+            for images, offsets, flips, labels in batches:
+                yield self.prepare_images(images, offsets, flips, scale, shift), labels
+
+    def device_memory(self) -> DeviceMemory | None:
+        """Return the memory of the device, or None where there is none but the computer's own."""
+        return None
+
+    def peak_memory(self, run: Callable[[], object]) -> int | None:
+        """Return how many bytes more than before `run()` held at once; None, without a run, where unknown."""
+        return None

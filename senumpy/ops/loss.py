@@ -42,10 +42,7 @@ def softmax_cross_entropy_forward(
     loss : scalar of the logits' dtype
     cache : SoftmaxCrossEntropyCache
     """
-    check_array("logits", logits, ("N", "K"))
-    _check_labels(labels, *logits.shape)
-    if not 0.0 <= label_smoothing <= 1.0:
-        raise ValueError(f"label_smoothing: got {label_smoothing}, wanted 0 <= label_smoothing <= 1")
+    check_loss_arguments(logits, labels, label_smoothing)
     xp = namespace(logits)
     n, k = logits.shape
     # Shifting all logits of a row changes nothing and keeps exp from overflowing: the largest becomes 0.
@@ -70,9 +67,22 @@ def softmax_cross_entropy_backward(
 ) -> SoftmaxCrossEntropyGradients:
     """Return the gradient of the logits for a scalar upstream gradient (1.0 where the loss is the end)."""
     p, q = cache
+    check_scalar(dloss)
+    return SoftmaxCrossEntropyGradients((p - q) * namespace(p).asarray(dloss, dtype=p.dtype) / p.shape[0])
+
+
+def check_scalar(dloss: Any) -> None:
+    """Raise unless the upstream gradient is one number."""
     if getattr(dloss, "shape", ()) != ():
         raise ValueError(f"dloss: got shape {getattr(dloss, 'shape', None)}, wanted a scalar")
-    return SoftmaxCrossEntropyGradients((p - q) * namespace(p).asarray(dloss, dtype=p.dtype) / p.shape[0])
+
+
+def check_loss_arguments(logits: Array, labels: Any, label_smoothing: float) -> None:
+    """Raise unless the labels fit the logits and the smoothing is a share."""
+    check_array("logits", logits, ("N", "K"))
+    _check_labels(labels, *logits.shape)
+    if not 0.0 <= label_smoothing <= 1.0:
+        raise ValueError(f"label_smoothing: got {label_smoothing}, wanted 0 <= label_smoothing <= 1")
 
 
 def _check_labels(labels: Any, n: int, k: int) -> None:

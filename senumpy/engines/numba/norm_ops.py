@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from senumpy.engines.arguments import check_tail
 from senumpy.engines.base import Engine
 from senumpy.engines.numba import convolution, elementwise, norm, tail
 from senumpy.engines.numba.conv_ops import fold, kind, shape_of
@@ -15,13 +16,11 @@ from senumpy.engines.numba.geometry import Array, as_image
 from senumpy.engines.numba.norm import Norm
 from senumpy.engines.numba.runtime import NOTHING, Runtime, unlocked
 from senumpy.engines.numba.tail import SEWeights, TailCache
-from senumpy.ops.arrays import check_array, check_same_dtype, check_upstream
+from senumpy.ops.arrays import check_upstream
 from senumpy.ops.batchnorm import BatchNorm2dGradients, check_batch_arguments, check_norm_arguments
 from senumpy.ops.batchnorm_inference import BatchNorm2dInferenceGradients
 from senumpy.ops.conv2d import check_conv_arguments
-from senumpy.ops.excitation import check_gate, check_weights
 from senumpy.ops.residual_tail import ResidualTailGradients, ResidualTailInferenceGradients
-from senumpy.ops.squeeze import check_operator
 
 
 class ComposedTailCache(NamedTuple):
@@ -85,7 +84,7 @@ class NormOps(Engine):
     ):
         """See `senumpy.ops.residual_tail_forward`."""
         check_batch_arguments(c, gamma, beta, eps, name="c")
-        se = _check_tail(c, w1, b1, w2, b2, shortcut, squeeze, gate)
+        se = check_tail(c, w1, b1, w2, b2, shortcut, squeeze, gate)
         if c.dtype not in NOTHING:
             return Engine.residual_tail_forward(
                 c, gamma, beta, w1, b1, w2, b2, shortcut, eps=eps, squeeze=squeeze, gate=gate
@@ -105,7 +104,7 @@ class NormOps(Engine):
     ):
         """See `senumpy.ops.residual_tail_inference_forward`."""
         check_norm_arguments(c, eps, name="c", gamma=gamma, beta=beta, mean=mean, var=var)
-        se = _check_tail(c, w1, b1, w2, b2, shortcut, squeeze, gate)
+        se = check_tail(c, w1, b1, w2, b2, shortcut, squeeze, gate)
         if c.dtype not in NOTHING:
             return Engine.residual_tail_inference_forward(
                 c, gamma, beta, mean, var, w1, b1, w2, b2, shortcut, eps=eps, squeeze=squeeze, gate=gate
@@ -167,7 +166,7 @@ class NormOps(Engine):
             conv = convolution.plan(runtime, x, w, window, groups, out)
             result = np.broadcast_to(w[:1, :1, :1, :1], shape_of(conv))
             check_norm_arguments(result, eps, gamma=gamma, beta=beta, mean=mean, var=var)
-            se = _check_tail(result, w1, b1, w2, b2, shortcut, squeeze, gate)
+            se = check_tail(result, w1, b1, w2, b2, shortcut, squeeze, gate)
             can_fold = (
                 conv.way == "direct" and conv.g.is_plain and groups == 1 and squeeze == "avg"
                 and x.dtype in NOTHING and np.all(var + eps > 0)
@@ -204,20 +203,3 @@ def _excitation_of_means(
     matrix = (wide @ kernels.reshape(len(kernels), -1)).astype(w1.dtype)
     last_bias = None if b2 is None else unlocked(np.ascontiguousarray(b2))
     return matrix, offset.astype(w1.dtype), unlocked(np.ascontiguousarray(w2)), last_bias
-
-
-def _check_tail(
-    c: Array, w1: Any, b1: Any, w2: Any, b2: Any, shortcut: Array, squeeze: str, gate: str
-) -> SEWeights | None:
-    """Raise unless SE's arguments and the shortcut fit; return the weights of SE, None without SE."""
-    check_array("shortcut", shortcut, c.shape)
-    check_same_dtype(c=c, shortcut=shortcut)
-    if w1 is None or w2 is None:
-        if any(a is not None for a in (w1, b1, w2, b2)):
-            raise ValueError("w1, w2: got one of the SE arguments alone; wanted w1 and w2, or all four None")
-        return None
-    check_operator(squeeze)
-    check_gate(gate)
-    check_weights(c.shape[1], w1, b1, w2, b2)
-    check_same_dtype(c=c, w1=w1, b1=b1, w2=w2, b2=b2)
-    return w1, b1, w2, b2

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from senumpy.engines.arguments import check_se
 from senumpy.engines.base import Engine
 from senumpy.engines.numba import activated, norm
 from senumpy.engines.numba.activated import ActivatedCache
@@ -21,7 +22,6 @@ from senumpy.ops.batchnorm import check_batch_arguments
 from senumpy.ops.bn_relu_se import BNReLUSEGradients
 from senumpy.ops.concat import check_parts
 from senumpy.ops.concat_se import ConcatSEGradients
-from senumpy.ops.excitation import check_gate, check_weights
 from senumpy.ops.scale import ScaleGradients
 from senumpy.ops.se_add import SEAddGradients
 from senumpy.ops.squeeze import SqueezeGradients, check_operator
@@ -278,14 +278,3 @@ class SEUnits(SEOps, StructureOps):
             return Engine.se_add_backward(dy, cache)
         du, dw1, db1, dw2, db2 = self.squeeze_excite_backward(dy, cache)
         return SEAddGradients(du, dw1, db1, dw2, db2, self.copied(dy))
-
-
-def check_se(
-    u: Array, w1: Any, b1: Any, w2: Any, b2: Any, squeeze: str, gate: str, *,
-    name: str = "u", channels: int | None = None,
-) -> None:  # fmt: skip
-    """Raise unless SE's arguments fit the activation `u`, which messages call `name`, or so many channels."""
-    check_operator(squeeze)
-    check_gate(gate)
-    check_weights(u.shape[1] if channels is None else channels, w1, b1, w2, b2)
-    check_same_dtype(**{name: u}, w1=w1, b1=b1, w2=w2, b2=b2)
