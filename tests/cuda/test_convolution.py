@@ -118,7 +118,8 @@ def test_tf32_rounds_the_factors_and_leaves_cublas_as_it_was(cupy):
     assert cupy.cuda.cublas.mode == 0
     want = convolved(senumpy.engine("numpy"), x, w, settings, "float64")
     for a, b in zip(got, want, strict=True):
-        # Each factor is off by 2^-11 at most: so is the product twice, and a sum of many by less on the whole.
+        # Each factor is off by 2^-11 at most: so is the product twice, and a sum of many by less on the
+        # whole.
         error = np.max(np.abs(a - b)) / np.max(np.abs(b))
         assert 1e-6 < error < 2.0**-10
     convolved(engine, x, w, settings, "float64")

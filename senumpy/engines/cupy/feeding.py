@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
 from typing import Any
 
 import cupy as cp
@@ -16,6 +16,15 @@ from senumpy.engines.images import Factors, Flips, Images, Offsets, RawImages
 from senumpy.ops.arrays import Array
 
 _BUILD = Build("images", "float32", 1)
+
+
+@contextmanager
+def _completed(stream: Any) -> Iterator[None]:
+    """Wait at the end for what a stream still copies: its memory goes back to the pool then."""
+    try:
+        yield
+    finally:
+        stream.synchronize()
 
 
 class Slot:
@@ -39,7 +48,8 @@ class Slot:
         total = sum(sizes)
         self._copied.synchronize()
         if self._host.size < total:
-            self._used.synchronize()
+            # CuPy's pool gives out memory that kernels of the current stream may still be reading.
+            cp.cuda.get_current_stream().synchronize()
             self._host = np.frombuffer(cp.cuda.alloc_pinned_memory(total), np.uint8, total)
             self._bytes = cp.empty(total, "uint8")
         ends = np.cumsum(sizes)
@@ -86,7 +96,7 @@ class Feeding(Engine):
         stream = cp.cuda.Stream(non_blocking=True)
         slots = Slot(stream), Slot(stream)
         waiting = None
-        with closing(batches):
+        with closing(batches), _completed(stream):
             for number, (images, offsets, flips, labels) in enumerate(batches):
                 slot = slots[number % 2]
                 slot.send(images, offsets, flips)

@@ -1,0 +1,197 @@
+"""The engine as an object: its options, what it says without a GPU, memory, images, the weights' update."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import senumpy
+from senumpy.engines import engine_names
+from tests.cuda import stand_in
+
+
+def test_it_says_what_it_is(cupy):
+    assert "cupy" in engine_names()
+    assert senumpy.engine("cupy").describe() == "cupy (device 0: Emulated GPU, float32)"
+    other = senumpy.engine("cupy", precision="tf32", deterministic=True)
+    assert other.describe() == "cupy (device 0: Emulated GPU, tf32, deterministic)"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"precision": "half"}, "precision: got 'half', wanted 'float32' or 'tf32'"),
+        ({"device": 3}, "device: got 3, wanted one of 0: Emulated GPU"),
+        ({"device": "0"}, "device: got '0', wanted one of"),
+        ({"device": -1}, "device: got -1"),
+        ({"deterministic": 1}, "deterministic: got 1, wanted True or False"),
+        ({"exact": None}, "exact: got None"),
+        ({"threads": 2}, "option 'threads'"),
+    ],
+)
+def test_bad_options(cupy, options, message):
+    with pytest.raises(senumpy.InputError, match=message):
+        senumpy.engine("cupy", **options)
+
+
+def failing(error):
+    def fail(*args):
+        raise error
+
+    return fail
+
+
+def test_no_driver(cupy, monkeypatch):
+    error = cupy.cuda.runtime.CUDARuntimeError(
+        "cudaErrorInsufficientDriver: CUDA driver version is insufficient"
+    )
+    monkeypatch.setattr(cupy.cuda.runtime, "getDeviceCount", failing(error))
+    with pytest.raises(
+        senumpy.InputError, match=r"no usable GPU \(cudaErrorInsufficientDriver.*use the engine"
+    ):
+        senumpy.engine("cupy")
+
+
+def test_no_device(cupy, monkeypatch):
+    monkeypatch.setattr(cupy.cuda.runtime, "getDeviceCount", lambda: 0)
+    with pytest.raises(senumpy.InputError, match="the driver shows no GPU"):
+        senumpy.engine("cupy")
+
+
+def test_a_device_without_memory(cupy, monkeypatch):
+    monkeypatch.setattr(
+        cupy, "empty", failing(stand_in.OutOfMemoryError("Out of memory allocating 512 bytes"))
+    )
+    with pytest.raises(
+        senumpy.InputError, match=r"device 0 \(Emulated GPU\) gives no memory \(Out of memory"
+    ):
+        senumpy.engine("cupy")
+
+
+def test_numpy_arrays_are_not_taken_silently(engine):
+    x = np.ones((2, 4, 5, 5), "float32")
+    for call in (
+        lambda: engine.conv2d_forward(x, x),
+        lambda: engine.relu_forward(x),
+        lambda: engine.batchnorm2d_forward(engine.asarray(x), np.ones(4, "float32"), np.ones(4, "float32")),
+    ):
+        with pytest.raises(TypeError, match=r"array of numpy, wanted one on the GPU: engine\.asarray"):
+            call()
+
+
+def test_array_helpers(engine):
+    array = engine.asarray([[1, 2]], dtype="float32")
+    assert array.dtype == np.float32
+    assert engine.to_numpy(array).tolist() == [[1.0, 2.0]]
+    assert not engine.to_numpy(engine.zeros((2, 3), "float64")).any()
+    draws = [
+        e.to_numpy(e.normal((3, 4), 0.5, np.random.default_rng(0), "float32"))
+        for e in (engine, senumpy.engine("numpy"))
+    ]
+    assert np.array_equal(*draws)
+    x = np.arange(18.0).reshape(1, 2, 3, 3)
+    for by in (1, -1):
+        moved = [e.to_numpy(e.shifted(e.asarray(x), by)) for e in (engine, senumpy.engine("numpy"))]
+        assert np.array_equal(*moved)
+    total, part = (engine.asarray(x * factor) for factor in (1.0, 3.0))
+    assert np.array_equal(engine.to_numpy(engine.add_gradients(total, part)), 4 * x)
+    assert np.array_equal(engine.to_numpy(engine.times(engine.asarray(x), 0.5)), 0.5 * x)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_one_launch_updates_all_parameters(engine, dtype, nesterov):
+    shapes = [(3,), (5, 4, 3, 3), (1,), (4097,), (8192,)]
+    decays = [0.0, 0.1, 0.0, 0.01, 0.5]
+    sets = {}
+    for name in ("cupy", "numpy"):
+        rng = np.random.default_rng(0)
+        e = engine if name == "cupy" else senumpy.engine("numpy")
+        values, gradients, velocities = (
+            [e.asarray(rng.normal(size=shape).astype(dtype)) for shape in shapes] for _ in range(3)
+        )
+        stand_in.launches.clear()
+        for _ in range(2):
+            e.sgd_update_all(values, gradients, velocities, decays, lr=0.1, momentum=0.9, nesterov=nesterov)
+        sets[name] = [e.to_numpy(a) for a in (*values, *gradients, *velocities)]
+        assert stand_in.launches == (["sgd"] * 2 if name == "cupy" else [])
+    for got, want in zip(*sets.values(), strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-13 if dtype == "float64" else 1e-5, atol=1e-6)
+
+
+def images(rng, n):
+    return (
+        rng.integers(0, 256, (n, 9, 7, 3), dtype=np.uint8),
+        rng.integers(-4, 5, (n, 2)),
+        rng.random(n) < 0.5,
+        rng.integers(0, 10, n),
+    )
+
+
+SCALE, SHIFT = np.float32([0.017, 0.018, 0.019]), np.float32([-2.1, -2.0, -1.8])
+
+
+@pytest.mark.parametrize("offsets", [True, False])
+@pytest.mark.parametrize("flips", [True, False])
+def test_images_are_prepared_bit_for_bit_as_on_processors(engine, offsets, flips):
+    pixels, corners, mirrored, _ = images(np.random.default_rng(0), 5)
+    arguments = pixels, corners if offsets else None, mirrored if flips else None, SCALE, SHIFT
+    got = engine.to_numpy(engine.prepare_images(*arguments))
+    assert np.array_equal(got, senumpy.engine("numpy").prepare_images(*arguments))
+
+
+def test_a_feed_gives_all_batches_in_order_and_closes_its_source(engine):
+    rng = np.random.default_rng(0)
+    batches = [images(rng, n) for n in (3, 4, 4, 2)]  # grows, and ends with a smaller one
+    closed = []
+
+    def source():
+        try:
+            yield from batches
+        finally:
+            closed.append(True)
+
+    got = list(engine.feed(source(), SCALE, SHIFT))
+    assert closed == [True]
+    for (x, labels), (*raw, want_labels) in zip(got, batches, strict=True):
+        assert np.array_equal(engine.to_numpy(x), senumpy.engine("numpy").prepare_images(*raw, SCALE, SHIFT))
+        assert np.array_equal(labels, want_labels)
+    feed = engine.feed(source(), SCALE, SHIFT)
+    next(feed)
+    feed.close()
+    assert closed == [True, True]
+
+
+def test_memory(engine):
+    with stand_in.device_memory(100_000_000):
+        before = engine.device_memory()
+        held = engine.zeros((1000,), "float64")
+        after = engine.device_memory()
+        assert after.used - before.used == held.nbytes
+        assert before.total == 100_000_000
+        assert after.free == before.free - held.nbytes
+
+
+def test_weights_are_prepared_once_while_they_are_frozen(cupy):
+    engine = senumpy.engine("cupy", deterministic=True)
+    rng = np.random.default_rng(0)
+    x, w = (
+        engine.asarray(rng.normal(size=shape).astype("float32")) for shape in ((2, 16, 6, 6), (16, 16, 3, 3))
+    )
+    vectors = [engine.asarray(rng.uniform(0.5, 2.0, 16).astype("float32")) for _ in range(4)]
+
+    def launched():
+        stand_in.launches.clear()
+        y = engine.conv_bn_inference(x, w, *vectors, padding=1)
+        return y, stand_in.launches.count("winograd_kernels")
+
+    loose, count = launched()
+    assert count >= 1
+    with engine.frozen_weights():
+        first, count = launched()
+        assert count >= 1
+        second, count = launched()
+        assert count == 0
+    assert engine.runtime.frozen is None
+    for y in (first, second):
+        assert np.array_equal(engine.to_numpy(loose), engine.to_numpy(y))
