@@ -81,6 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_export(parsers)
     _add_experiment(parsers)
     _add_gradcheck(parsers)
+    _add_selftest(parsers)
     _add_bench(parsers)
     return parser
 
@@ -142,11 +143,25 @@ def _add_train(parsers: Any) -> None:
         help="threads of numba (all cores), or of matrix products (1 for small images)",
         **unset,
     )
+    _add_device(parser, **unset)
+    add("--deterministic", action="store_true", help="of a GPU: the same sums each time, slower", **unset)
     add("--checkpoint-minutes", type=float, metavar="T", help="save within an epoch this often (5)", **unset)
     folder = parser.add_mutually_exclusive_group()
     folder.add_argument("--out", type=Path, metavar="DIR", help="run folder (runs/DATA-MODEL-NNN)")
     folder.add_argument("--resume", type=Path, metavar="DIR", help="go on with the run in this folder")
     add("--quiet", action="store_true", help="show no progress")
+
+
+def _add_device(parser: argparse.ArgumentParser, **settings: Any) -> None:
+    """Add the options of an engine for a GPU."""
+    add = parser.add_argument
+    add("--device", type=int, metavar="N", help="which GPU, for the engine cupy (0)", **settings)
+    add(
+        "--precision",
+        choices=("float32", "tf32"),
+        help="of matrix products on a GPU; tf32 is faster, with 10 bits of mantissa",
+        **settings,
+    )
 
 
 def _add_eval(parsers: Any) -> None:
@@ -164,6 +179,7 @@ def _add_eval(parsers: Any) -> None:
         "--data", metavar="NAME_OR_PATH", help="data set with as many classes (that of the run)"
     )
     parser.add_argument("--engine", metavar="NAME", help="who computes (as in training)")
+    _add_device(parser)
     parser.add_argument(
         "--batch-size", type=int, default=128, metavar="N", help="images at a time (%(default)s)"
     )
@@ -194,6 +210,8 @@ def _add_predict(parsers: Any) -> None:
     parser.add_argument("images", type=Path, nargs="+", metavar="IMAGE", help="image files")
     parser.add_argument("--labels", type=Path, metavar="FILE", help="names of the classes, one a line")
     parser.add_argument("--input-size", type=int, metavar="PIXELS", help="side of the crop (as published)")
+    parser.add_argument("--engine", metavar="NAME", default="numpy", help="who computes (%(default)s)")
+    _add_device(parser)
 
 
 def _add_export(parsers: Any) -> None:
@@ -245,6 +263,26 @@ def _add_gradcheck(parsers: Any) -> None:
     parser.add_argument(
         "--seed", type=int, default=0, metavar="N", help="draws cases and gradients (%(default)s)"
     )
+
+
+def _add_selftest(parsers: Any) -> None:
+    parser = _command(
+        parsers,
+        "selftest",
+        commands.selftest,
+        "check an engine on this machine",
+        "Check everything that an engine promises, on this processor or GPU, and say what was left out: "
+        "results, gradients, special values, refusals, networks. Needs NumPy and the engine, nothing else. "
+        "Exit status 1 when anything did not hold.",
+    )
+    add = parser.add_argument
+    add("ops", nargs="*", metavar="OP", help="operation (all of them, helpers and networks)")
+    add("--engine", metavar="NAME", help="who computes (numba where installed, else numpy)")
+    _add_device(parser)
+    add("--seed", type=int, default=0, metavar="N", help="draws the cases (%(default)s)")
+    add("--draws", type=int, metavar="N", help="how many seeds draw cases (2; 1 with --quick)")
+    add("--quick", action="store_true", help="fewer larger cases and gradient checks, one network")
+    add("--out", type=Path, metavar="FILE", help="write the result as JSON there, too")
 
 
 def _add_bench(parsers: Any) -> None:

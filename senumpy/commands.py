@@ -27,13 +27,13 @@ def train(arguments: argparse.Namespace) -> int:
     if arguments.resume is None:
         summary = start_run(settings, out=arguments.out, quiet=quiet)
     else:
-        workers = settings.pop("workers", None)
+        others = {name: settings.pop(name, None) for name in ("workers", "engine", "device")}
         if settings or arguments.out:
             given = next(iter(settings), "out").replace("_", "-")
             raise InputError(
                 f"--{given} cannot be given with --resume: a run goes on with the settings in its config.toml"
             )
-        summary = resume_run(arguments.resume, workers=workers, quiet=quiet)
+        summary = resume_run(arguments.resume, **others, quiet=quiet)
     if arguments.json:
         _print_json(summary.to_dict())
     else:
@@ -49,6 +49,8 @@ def eval(arguments: argparse.Namespace) -> int:
         arguments.weights,
         data=arguments.data,
         engine=arguments.engine,
+        device=arguments.device,
+        precision=arguments.precision,
         batch_size=arguments.batch_size,
         workers=arguments.workers,
         crops=arguments.crops,
@@ -122,11 +124,19 @@ def predict(arguments: argparse.Namespace) -> int:
     """Classify images."""
     from senumpy.prediction import predict as classify
 
-    found = classify(arguments.weights, arguments.images, labels=arguments.labels, size=arguments.input_size)
+    found = classify(
+        arguments.weights,
+        arguments.images,
+        labels=arguments.labels,
+        size=arguments.input_size,
+        engine=arguments.engine,
+        device=arguments.device,
+        precision=arguments.precision,
+    )
     if arguments.json:
         _print_json([prediction.to_dict() for prediction in found])
     else:
-        print("\n\n".join(str(prediction) for prediction in found))
+        print("\n\n".join([f"engine {found[0].engine}", *map(str, found)]))
     return DONE
 
 
@@ -168,6 +178,33 @@ def _check_ops(names: Sequence[str], arguments: argparse.Namespace, check_op: An
             for reason in row.reasons:
                 print(f"{row.op}, {reason}")
     return FAILED if failed else DONE
+
+
+def selftest(arguments: argparse.Namespace) -> int:
+    """Check an engine on this machine."""
+    from senumpy.selftest import run_selftest
+    from senumpy.storage import write_atomic
+
+    out = arguments.out
+    if out is not None and not out.parent.is_dir():  # before minutes of work
+        raise InputError(f"--out: no folder {out.parent}")
+    given = {"device": arguments.device, "precision": arguments.precision}
+    with _status_line() as progress:
+        report = run_selftest(
+            arguments.engine,
+            arguments.ops,
+            seed=arguments.seed,
+            draws=arguments.draws,
+            quick=arguments.quick,
+            options={name: value for name, value in given.items() if value is not None},
+            show=_silent if arguments.json else _print_now,
+            progress=progress,
+        )
+    if arguments.json:
+        _print_json(report.to_dict())
+    if out is not None:
+        write_atomic(out, json.dumps(report.to_dict(), indent=2).encode())
+    return DONE if report.ok else FAILED
 
 
 def bench(arguments: argparse.Namespace) -> int:
@@ -224,6 +261,14 @@ def _status_line() -> Iterator[Callable[[str], None]]:
     terminal = sys.stderr.isatty()
     with tqdm(bar_format="{desc}", leave=False, disable=not terminal) as bar:
         yield bar.set_description_str
+
+
+def _print_now(text: str) -> None:
+    print(text, flush=True)
+
+
+def _silent(text: str) -> None:
+    """Print nothing."""
 
 
 def _report(report: Any, as_json: bool) -> int:

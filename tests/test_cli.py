@@ -118,6 +118,11 @@ def test_a_reader_that_has_enough_is_no_error():
         ),
         ("train --engine nupmy", "unknown engine 'nupmy': did you mean 'numpy'?"),
         ("train --schedule cosinus", "unknown schedule 'cosinus': did you mean 'cosine'?"),
+        ("train --engine numpy --device 0", "'numpy' has no option 'device': that is for the engine 'cupy'"),
+        ("train --engine cupy --threads 2", "'cupy' has no option 'threads': that is for the engine 'numba'"),
+        ("train --precision tf23", "argument --precision: invalid choice: 'tf23'"),
+        ("train --resume nowhere --precision tf32", "--precision cannot be given with --resume"),
+        ("predict w.pth a.png --device 0", "'numpy' has no option 'device'"),
         ("train --data ./nowhere", "no data at nowhere"),
         ("train --batch-size 5000", "batch_size: got 5000, wanted at most 1437"),
         ("train --resume nowhere", "nowhere is not a folder"),
@@ -180,6 +185,7 @@ def test_eval(capsys, run):
     assert result["images"] == 12
     assert 0 <= result["top1"] <= result["top5"] <= 1
     text = output(capsys, "eval", str(run / "checkpoint.safetensors"))
+    assert f"engine {result['engine']}" in text.splitlines()
     assert f"top-1  {100 * result['top1']:6.2f} %" in text
     assert f"top-5  {100 * result['top5']:6.2f} %" in text
 

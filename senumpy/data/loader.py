@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
-from typing import TypeAlias
+from typing import Any, Generic, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +16,11 @@ from senumpy.data.transforms import Transform
 from senumpy.errors import InputError
 
 Batch: TypeAlias = tuple[NDArray[np.float32], NDArray[np.int64]]
+T = TypeVar("T")
 
 
-class Loader:
-    """Deals a data set out in batches.
+class Dealer(Generic[T]):
+    """Deals a data set out in batches; a subclass says what a batch `T` is, and prepares it.
 
     The order of an epoch is a permutation drawn from (seed, epoch), and an image's augmentation is drawn from
     (seed, epoch, index). So an epoch is the same whatever the number of workers, and one that is continued in
@@ -31,8 +32,6 @@ class Loader:
         Images and labels.
     batch_size
         Images a batch; the last batch has what is left, or is left out with `drop_last`.
-    transform
-        Makes (C, H, W) float32 of an image (H, W, C).
     shuffle
         Whether each epoch has its own order; False deals in the order of the data set.
     seed
@@ -54,7 +53,6 @@ class Loader:
         dataset: Dataset,
         batch_size: int,
         *,
-        transform: Transform,
         shuffle: bool = False,
         seed: int = 0,
         workers: int = 1,
@@ -68,7 +66,6 @@ class Loader:
             raise InputError(f"{workers} workers, seed {seed}: wanted both 0 or more")
         self.dataset = dataset
         self.batch_size = batch_size
-        self.transform = transform
         self.shuffle = shuffle
         self.seed = seed
         self.workers = workers
@@ -79,10 +76,8 @@ class Loader:
         count = len(self.dataset)
         return count // self.batch_size if self.drop_last else -(-count // self.batch_size)
 
-    def epoch(self, epoch: int, start_batch: int = 0) -> Generator[Batch, None, None]:
+    def epoch(self, epoch: int, start_batch: int = 0) -> Generator[T, None, None]:
         """Return a generator of the batches of an epoch, from batch `start_batch` on.
-
-        Each batch is `x` (N, C, H, W) float32, contiguous, and `labels` (N,) int64.
 
         Raises
         ------
@@ -101,11 +96,11 @@ class Loader:
             return (self._prepare(epoch, indices) for indices in batches)
         return self._ahead(epoch, batches)
 
-    def _ahead(self, epoch: int, batches: Iterator[NDArray[np.intp]]) -> Generator[Batch, None, None]:
+    def _ahead(self, epoch: int, batches: Iterator[NDArray[np.intp]]) -> Generator[T, None, None]:
         """Prepare batches in threads, a bounded number ahead, and yield them in order."""
         stop = threading.Event()
         pool = ThreadPoolExecutor(self.workers, thread_name_prefix="senumpy-loader")
-        waiting: deque[Future[Batch]] = deque()
+        waiting: deque[Future[T]] = deque()
         try:
             for indices in batches:
                 waiting.append(pool.submit(self._prepare, epoch, indices, stop))
@@ -126,16 +121,46 @@ class Loader:
         # A spawn key, because as plain entropy (seed, epoch) and (seed, epoch, 0) would be the same.
         return np.random.Generator(np.random.PCG64(np.random.SeedSequence(self.seed, spawn_key=key)))
 
-    def _prepare(self, epoch: int, indices: NDArray[np.intp], stop: threading.Event | None = None) -> Batch:
-        images: list[NDArray[np.float32]] = []
+    def _prepare(self, epoch: int, indices: NDArray[np.intp], stop: threading.Event | None = None) -> T:
+        """Return the batch of these images."""
+        raise TypeError(f"{type(self).__name__} defines no _prepare")
+
+    def _each(
+        self, indices: NDArray[np.intp], make: Callable[[int], Any], stop: threading.Event | None
+    ) -> list[Any]:
+        """Return what is made of each index; an error says of which image. A stop is obeyed between two."""
+        made = []
         for index in indices.tolist():
             if stop is not None and stop.is_set():
                 raise CancelledError  # nobody waits for this batch any more
             try:
-                images.append(self.transform(self.dataset.images[index], self._rng(epoch, index)))
+                made.append(make(index))
             except InputError:
                 raise
             except Exception as error:
                 error.add_note(f"while preparing {self.dataset.describe(index)}")
                 raise
+        return made
+
+
+class Loader(Dealer[Batch]):
+    """Deals out `x` (N, C, H, W) float32, contiguous, and `labels` (N,) int64: what a network takes.
+
+    Parameters
+    ----------
+    dataset, batch_size, options
+        See `Dealer`.
+    transform
+        Makes (C, H, W) float32 of an image (H, W, C).
+    """
+
+    def __init__(self, dataset: Dataset, batch_size: int, *, transform: Transform, **options: Any) -> None:
+        super().__init__(dataset, batch_size, **options)
+        self.transform = transform
+
+    def _prepare(self, epoch: int, indices: NDArray[np.intp], stop: threading.Event | None = None) -> Batch:
+        def make(index: int) -> NDArray[np.float32]:
+            return self.transform(self.dataset.images[index], self._rng(epoch, index))
+
+        images = self._each(indices, make, stop)
         return np.ascontiguousarray(np.stack(images), dtype=np.float32), self.dataset.labels[indices]

@@ -11,6 +11,7 @@ image from (seed, epoch, index), so what a transform draws depends on nothing el
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -32,13 +33,17 @@ class RandomCrop:
 
     def __call__(self, image: Image, rng: np.random.Generator) -> Image:
         """Return a crop of the padded image, (H, W, C) as before."""
-        # The crop whose corner is at (dy, dx) in the original, -padding to padding; outside of it are zeros.
-        dy, dx = rng.integers(-self.padding, self.padding, size=2, endpoint=True)
+        dy, dx = self.draw(rng)
         height, width = image.shape[:2]
         crop = np.zeros_like(image)
         rows, columns = _overlap(dy, height), _overlap(dx, width)
         crop[rows[0], columns[0]] = image[rows[1], columns[1]]
         return crop
+
+    def draw(self, rng: np.random.Generator) -> tuple[int, int]:
+        """Return where in the original the crop's corner is, each -padding to padding; outside are zeros."""
+        dy, dx = rng.integers(-self.padding, self.padding, size=2, endpoint=True)
+        return int(dy), int(dx)
 
 
 class FixedCrop:
@@ -81,25 +86,56 @@ class RandomFlip:
 
     def __call__(self, image: Image, rng: np.random.Generator) -> Image:
         """Return the image or its mirror image, which is a view."""
-        return image[:, ::-1] if rng.random() < 0.5 else image
+        return image[:, ::-1] if self.draw(rng) else image
+
+    def draw(self, rng: np.random.Generator) -> bool:
+        """Return whether the image is mirrored."""
+        return rng.random() < 0.5
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """The recipe for CIFAR: a random crop, then a random flip.
+
+    Attributes
+    ----------
+    padding : int
+        Zeros on each side before the crop.
+    """
+
+    padding: int = 4
+
+    def transform(self) -> Compose:
+        """Return what crops and flips an image."""
+        return Compose(RandomCrop(self.padding), RandomFlip())
+
+    def draw(self, rng: np.random.Generator) -> tuple[int, int, bool]:
+        """Return (dy, dx, flip) as `transform` draws them."""
+        return *RandomCrop(self.padding).draw(rng), RandomFlip().draw(rng)
 
 
 class Normalize:
-    """``(pixel / 255 - mean) / std`` for each channel, and (H, W, C) -> (C, H, W) float32."""
+    """``(pixel / 255 - mean) / std`` for each channel, and (H, W, C) -> (C, H, W) float32.
+
+    Attributes
+    ----------
+    scale, shift : array
+        (C,) float32: the same as ``pixel * scale + shift``, in which form it is computed.
+    """
 
     def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
         if len(mean) != len(std) or not all(value > 0 for value in std):
             raise ValueError(f"mean {mean} and std {std}: wanted one of each a channel, every std above 0")
-        self._scale = (1 / (255 * np.asarray(std, dtype=np.float64))).astype(np.float32)
-        self._shift = (-np.asarray(mean, dtype=np.float64) / np.asarray(std, dtype=np.float64)).astype(
+        self.scale = (1 / (255 * np.asarray(std, dtype=np.float64))).astype(np.float32)
+        self.shift = (-np.asarray(mean, dtype=np.float64) / np.asarray(std, dtype=np.float64)).astype(
             np.float32
         )
 
     def __call__(self, image: Image, rng: np.random.Generator | None = None) -> NDArray[np.float32]:
         """Return the image as (C, H, W) float32; nothing is random here."""
-        if image.shape[-1] != len(self._scale):
-            raise ValueError(f"image is {image.shape}, wanted (H, W, {len(self._scale)})")
-        normalized = image * self._scale + self._shift  # (H, W, C) float32
+        if image.shape[-1] != len(self.scale):
+            raise ValueError(f"image is {image.shape}, wanted (H, W, {len(self.scale)})")
+        normalized = image * self.scale + self.shift  # (H, W, C) float32
         return np.ascontiguousarray(normalized.transpose(2, 0, 1))
 
 
@@ -116,6 +152,20 @@ class Compose:
         return image
 
 
+def train_augmentation(dataset: Dataset, augment: bool | None = None) -> Augmentation | None:
+    """Return how training images are augmented, or None for not at all.
+
+    Parameters
+    ----------
+    dataset
+        The training part.
+    augment
+        None lets the data set say: CIFAR, Fashion-MNIST and sets in colour are augmented, digits, MNIST and
+        other grey sets are not (a mirrored 2 is no digit).
+    """
+    return Augmentation() if (dataset.augmentable if augment is None else augment) else None
+
+
 def train_transform(dataset: Dataset, augment: bool | None = None) -> Transform:
     """Return the transform for training: crop and flip if wanted, then normalisation.
 
@@ -124,12 +174,11 @@ def train_transform(dataset: Dataset, augment: bool | None = None) -> Transform:
     dataset
         The training part: its mean and std normalise.
     augment
-        None lets the data set say: CIFAR, Fashion-MNIST and sets in colour are augmented, digits, MNIST and
-        other grey sets are not (a mirrored 2 is no digit).
+        See `train_augmentation`.
     """
-    if dataset.augmentable if augment is None else augment:
-        return Compose(RandomCrop(4), RandomFlip(), eval_transform(dataset))
-    return eval_transform(dataset)
+    augmentation = train_augmentation(dataset, augment)
+    normalize = eval_transform(dataset)
+    return normalize if augmentation is None else Compose(augmentation.transform(), normalize)
 
 
 def eval_transform(dataset: Dataset) -> Normalize:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import inspect
 from typing import Any, NamedTuple
 
 from senumpy.engines.base import Engine
@@ -18,18 +17,22 @@ class _Entry(NamedTuple):
     attribute: str
     requires: str = "numpy"  # package that has to be installed
     install: str = ""
+    options: tuple[str, ...] = ()
 
 
 # Adding an engine: a folder here, a line below, its name in tests/engines.
 _REGISTRY = {
     "naive": _Entry("senumpy.engines.naive", "NaiveEngine"),
     "numpy": _Entry("senumpy.engines.base", "Engine"),
-    "numba": _Entry("senumpy.engines.numba", "NumbaEngine", "numba", "pip install 'senumpy[fast]'"),
+    "numba": _Entry(
+        "senumpy.engines.numba", "NumbaEngine", "numba", "pip install 'senumpy[fast]'", ("threads", "exact")
+    ),
     "cupy": _Entry(
         "senumpy.engines.cupy",
         "CupyEngine",
         "cupy",
         "pip install 'senumpy[gpu-cuda12]' (or gpu-cuda13, to match the driver)",
+        ("device", "precision", "deterministic", "exact"),
     ),
 }
 
@@ -51,25 +54,30 @@ def engine(name: str | Engine, **options: Any) -> Engine:
     ----------
     name : str or Engine
     options
-        Of this engine: `threads` and `exact` of `numba`.
+        Of this engine: `threads` and `exact` of `numba`; `device`, `precision`, `deterministic` and `exact`
+        of `cupy`.
 
     Raises
     ------
     InputError
-        No such engine, or one whose package is not installed; the message says what to do.
+        No such engine or option, or one whose package is not installed; the message says what to do.
     """
     if isinstance(name, Engine):
         return name
     if name not in _REGISTRY:
         raise unknown_name("engine", name, _REGISTRY)
+    entry = _REGISTRY[name]
+    for option in options:
+        if option not in entry.options:
+            owners = [repr(other) for other, its in _REGISTRY.items() if option in its.options]
+            raise InputError(
+                f"engine {name!r} has no option {option!r}"
+                + (f": that is for the engine {' or '.join(owners)}" if owners else "")
+            )
     problem = _problem(name)
     if problem:
         raise InputError(problem)
-    entry = _REGISTRY[name]
-    made = getattr(importlib.import_module(entry.module), entry.attribute)
-    for option in options.keys() - inspect.signature(made).parameters.keys():
-        raise InputError(f"engine {name!r} has no option {option!r}")
-    result: Engine = made(**options)
+    result: Engine = getattr(importlib.import_module(entry.module), entry.attribute)(**options)
     return result
 
 

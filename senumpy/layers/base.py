@@ -9,6 +9,7 @@ torchvision.
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -157,6 +158,22 @@ class Layer:
         """Make each `backward` give up what its `forward` kept: training needs less memory."""
         for _, layer in self.named_layers():
             layer.releasing = mode
+
+    def forget(self) -> None:
+        """Give up all gradients and all that forwards kept for a backward, so that their memory is free."""
+        waiting, seen = deque[Any]([self]), set[int]()
+        while waiting:  # units are no named layers: they are found where layers hold them
+            part = waiting.pop()
+            if id(part) in seen:
+                continue
+            seen.add(id(part))
+            if isinstance(part, Layer):
+                part._cache = None
+                waiting.extend(vars(part).values())
+            elif isinstance(part, Parameter):
+                part.grad = None
+            elif isinstance(part, (list, tuple)):
+                waiting.extend(part)
 
     def seed_draws(self, *numbers: int) -> None:
         """Make all that is drawn next a function of these numbers and of the layer's place.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from senumpy.data import FixedCrop, load_data
 from senumpy.engines import default_engine
@@ -11,6 +12,7 @@ from senumpy.interop import import_weights
 from senumpy.storage import TensorFile
 from senumpy.training import Evaluation, evaluate, evaluate_checkpoint
 from senumpy.training.checkpoint import FORMAT
+from senumpy.training.engine import make_engine
 from senumpy.training.loaders import evaluation_loader
 from senumpy.training.testing import check_fits
 
@@ -20,6 +22,8 @@ def evaluate_file(
     *,
     data: str | None = None,
     engine: str | None = None,
+    device: int | None = None,
+    precision: str | None = None,
     batch_size: int = 128,
     workers: int = 1,
     crops: int = 1,
@@ -30,7 +34,7 @@ def evaluate_file(
     ----------
     path : Path
         What it is shows in the file.
-    data, engine, batch_size, workers, crops
+    data, engine, device, precision, batch_size, workers, crops
         As in `evaluate_checkpoint`; weights don't know their test set, and are evaluated on one crop.
 
     Raises
@@ -38,15 +42,14 @@ def evaluate_file(
     InputError
         As those of `evaluate_checkpoint` and `evaluate_weights`.
     """
+    where: dict[str, Any] = {"engine": engine, "device": device, "precision": precision}
     if not _is_run(path):
         if data is None:
             raise InputError(f"{path}: weights don't say on which images; wanted --data NAME_OR_PATH")
         if crops != 1:
             raise InputError(f"crops: got {crops}, but weights are evaluated on one crop, as published")
-        return evaluate_weights(path, data, engine=engine, batch_size=batch_size, workers=workers)
-    return evaluate_checkpoint(
-        path, data=data, engine=engine, batch_size=batch_size, workers=workers, crops=crops
-    )
+        return evaluate_weights(path, data, **where, batch_size=batch_size, workers=workers)
+    return evaluate_checkpoint(path, data=data, **where, batch_size=batch_size, workers=workers, crops=crops)
 
 
 def _is_run(path: Path) -> bool:
@@ -56,7 +59,14 @@ def _is_run(path: Path) -> bool:
 
 
 def evaluate_weights(
-    path: Path, data: str, *, engine: str | None = None, batch_size: int = 128, workers: int = 1
+    path: Path,
+    data: str,
+    *,
+    engine: str | None = None,
+    device: int | None = None,
+    precision: str | None = None,
+    batch_size: int = 128,
+    workers: int = 1,
 ) -> Evaluation:
     """Evaluate weights on the test images of a data set.
 
@@ -70,7 +80,8 @@ def evaluate_weights(
     """
     if batch_size < 1:
         raise InputError(f"batch_size: got {batch_size}, wanted at least 1")
-    loaded = import_weights(path, engine=engine or default_engine())
+    executor = make_engine(engine or default_engine(), device=device, precision=precision)
+    loaded = import_weights(path, engine=executor)
     prepared, model = loaded.preprocessing, loaded.model
     test = load_data(data, image_size=prepared.resize).test
     check_fits(test, model.num_classes, model.in_channels, path)
@@ -84,6 +95,7 @@ def evaluate_weights(
         std=prepared.std[: model.in_channels],
         workers=workers,
         crop=None if prepared.size == prepared.resize else FixedCrop(0, (prepared.size, prepared.size)),
+        engine=executor,
     )
     tally = evaluate(model, loader)
     return Evaluation.of(tally, model, test, path)

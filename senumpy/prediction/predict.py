@@ -13,7 +13,11 @@ from senumpy.data.images import opened, resized_and_cropped
 from senumpy.errors import InputError
 from senumpy.interop import Imported, Preprocessing, import_weights
 from senumpy.layers import SqueezeExcite
+from senumpy.models import Network
 from senumpy.prediction.gates import GateWatcher
+from senumpy.training import TrainingError
+from senumpy.training.engine import make_engine
+from senumpy.training.memory import within_memory
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,7 @@ class Prediction:
     """What a network says of one image."""
 
     image: str
+    engine: str
     guesses: tuple[Guess, ...]
     gates: tuple[BlockGates, ...]
 
@@ -71,6 +76,9 @@ def predict(
     labels: str | Path | None = None,
     size: int | None = None,
     top: int = 5,
+    engine: str = "numpy",
+    device: int | None = None,
+    precision: str | None = None,
 ) -> list[Prediction]:
     """Classify image files.
 
@@ -89,13 +97,15 @@ def predict(
         the network was published with: 256 and 224, the paper's.
     top : int
         How many classes to give.
+    engine, device, precision
+        Who computes, and how; see `senumpy.engine`.
 
     Raises
     ------
     InputError
         The weights, an image or the labels can't be used; says which and why.
     """
-    watcher = GateWatcher()
+    watcher = GateWatcher(make_engine(engine, device=device, precision=precision))
     loaded = import_weights(weights, engine=watcher)
     prepared = _at_size(loaded.preprocessing, size)
     names = _names(labels, loaded)
@@ -106,13 +116,16 @@ def predict(
             x = _prepared(Path(path), prepared, loaded.model.in_channels)
             watcher.gates.clear()
             try:
-                logits = loaded.model.forward(x)[0].astype(np.float64)
+                logits = within_memory(loaded.model, _logits, x, np.zeros(1, np.int64))
+            except TrainingError:
+                raise
             except ValueError as error:
                 raise InputError(f"{path}: {error}") from None
             if not np.isfinite(logits).all():
                 raise InputError(f"{path}: the network's result is not finite; are these trained weights?")
             gates = tuple(_summary(n, s[0]) for n, s in zip(blocks, watcher.gates, strict=True))
-            results.append(Prediction(str(path), _guesses(logits, names, top), gates))
+            guesses = _guesses(logits, names, top)
+            results.append(Prediction(str(path), watcher.describe(), guesses, gates))
     return results
 
 
@@ -139,6 +152,12 @@ def _prepared(path: Path, prepared: Preprocessing, channels: int) -> np.ndarray[
         pixels = np.asarray(picture, np.float32).reshape(prepared.size, prepared.size, channels)
     mean, std = (np.asarray(v, np.float32)[:channels] for v in (prepared.mean, prepared.std))
     return ((pixels / 255 - mean) / std).transpose(2, 0, 1)[None]
+
+
+def _logits(model: Network, x: np.ndarray[Any, Any], labels: object) -> np.ndarray[Any, Any]:
+    """Return the logits (K,) of one image in float64."""
+    y = model.forward(model.engine.asarray(x, dtype=model.dtype))
+    return model.engine.to_numpy(y)[0].astype(np.float64)
 
 
 def _names(labels: str | Path | None, loaded: Imported) -> Sequence[str]:

@@ -11,7 +11,8 @@ from __future__ import annotations
 from senumpy.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from senumpy.training.config import TrainConfig, load_config
 from senumpy.training.curves import draw_curves
-from senumpy.training.evaluate import Tally, TrainingError, evaluate
+from senumpy.training.errors import TrainingError
+from senumpy.training.evaluate import Tally, evaluate
 from senumpy.training.interrupt import Interrupted
 from senumpy.training.run import Summary, resume_run, start_run
 from senumpy.training.schedules import constant, cosine, make_schedule, step_decay, warm_up

@@ -23,7 +23,8 @@ from senumpy.errors import InputError
 from senumpy.models import Network
 from senumpy.storage import load_tensors, save_tensors
 from senumpy.training.config import TrainConfig
-from senumpy.training.evaluate import Tally, TrainingError
+from senumpy.training.errors import TrainingError
+from senumpy.training.evaluate import Tally
 from senumpy.training.sgd import SGD
 from senumpy.training.trainer import Position
 

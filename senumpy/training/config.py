@@ -14,6 +14,8 @@ from senumpy.errors import InputError, unknown_name
 from senumpy.storage import write_atomic
 from senumpy.training.schedules import SCHEDULE_NAMES
 
+PRECISIONS = ("float32", "tf32")
+
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -44,6 +46,12 @@ class TrainConfig:
     threads : int or None
         Threads of the `numba` engine, or of BLAS's matrix products; None leaves the number to them. With BLAS
         it changes the last bits of results.
+    device : int or None
+        Number of the GPU, for an engine that has one; None takes the first.
+    precision : {"float32", "tf32"} or None
+        Of matrix products on a GPU; None takes the engine's own.
+    deterministic : bool
+        Whether a GPU's sums are made in the same order each time, which may take longer.
     workers : int
         Threads that prepare batches; changes speed, not results.
     checkpoint_minutes : float
@@ -67,6 +75,9 @@ class TrainConfig:
     augment: bool = True
     seed: int = 0
     threads: int | None = None
+    device: int | None = None
+    precision: str | None = None
+    deterministic: bool = False
     workers: int = 1
     checkpoint_minutes: float = 5.0
 
@@ -75,9 +86,9 @@ class TrainConfig:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise InputError(f"{name}: got {value}, wanted at least 1")
-        for name in ("seed", "workers", "warmup_epochs", "weight_decay", "checkpoint_minutes"):
+        for name in ("seed", "device", "workers", "warmup_epochs", "weight_decay", "checkpoint_minutes"):
             value = getattr(self, name)
-            if not 0 <= value < math.inf:
+            if value is not None and not 0 <= value < math.inf:
                 raise InputError(f"{name}: got {value}, wanted a number of at least 0")
         if not 0.0 < self.lr < math.inf:
             raise InputError(f"lr: got {self.lr}, wanted a number above 0")
@@ -87,6 +98,8 @@ class TrainConfig:
                 raise InputError(f"{name}: got {value}, wanted 0 <= {name} < 1")
         if self.nesterov and self.momentum == 0.0:
             raise InputError("nesterov: got momentum 0, wanted a momentum above 0")
+        if self.precision not in (None, *PRECISIONS):
+            raise unknown_name("precision", self.precision, PRECISIONS)
         if self.schedule not in SCHEDULE_NAMES:
             raise unknown_name("schedule", self.schedule, SCHEDULE_NAMES)
 
@@ -106,6 +119,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "bool": (bool,),
     "int": (int,),
     "int | None": (int,),
+    "str | None": (str,),
     "float": (float, int),
 }
 

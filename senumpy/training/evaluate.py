@@ -9,15 +9,19 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from senumpy.errors import InputError
 from senumpy.models import Network
 from senumpy.ops.arrays import Array
+from senumpy.training.errors import TrainingError
+from senumpy.training.memory import within_memory
 
-Batch = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
+Batch = tuple[Array, np.ndarray[Any, Any]]
 
 
 class Batches(Protocol):
-    """What training and evaluation need of a loader: batches (x (N, C, H, W) float32, labels (N,))."""
+    """What training and evaluation need of a loader: batches (x (N, C, H, W) float32, labels (N,)).
+
+    Labels are in NumPy, and x is too or an array of the model's engine already.
+    """
 
     def __len__(self) -> int:
         """Return the number of batches in an epoch."""
@@ -26,10 +30,6 @@ class Batches(Protocol):
     def epoch(self, epoch: int, start_batch: int = 0) -> Iterator[Batch]:
         """Yield the batches of an epoch, which depend on `epoch` alone, from `start_batch` on."""
         ...
-
-
-class TrainingError(InputError):
-    """Training or evaluation cannot go on: the numbers are no longer finite."""
 
 
 @dataclass
@@ -85,7 +85,7 @@ def label_ranks(logits: np.ndarray[Any, Any], labels: np.ndarray[Any, Any]) -> n
 
 
 def forward_loss(
-    model: Network, x: np.ndarray[Any, Any], labels: np.ndarray[Any, Any], *, label_smoothing: float = 0.0
+    model: Network, x: Array, labels: np.ndarray[Any, Any], *, label_smoothing: float = 0.0
 ) -> tuple[float, np.ndarray[Any, Any], Any]:
     """Return the mean loss, the logits as a NumPy array and the loss's cache for one batch.
 
@@ -110,14 +110,15 @@ def evaluate(
     Raises
     ------
     TrainingError
-        A loss is not finite; the message says whether the images or the weights are to blame.
+        A loss is not finite; the message says whether the images or the weights are to blame. Or a device's
+        memory is full; it says which batch would fit.
     """
     tally = Tally()
     with model.inference(), contextlib.closing(_generator(loader)) as batches:
         for number, (x, labels) in enumerate(batches):
-            loss, logits, _ = forward_loss(model, x, labels)
+            loss, logits, _ = within_memory(model, forward_loss, x, labels)
             if not np.isfinite(loss):
-                check_images(x, f"test batch {number}")
+                check_images(model.engine.to_numpy(x), f"test batch {number}")
                 raise TrainingError(
                     f"the loss on test batch {number} is {loss}: weights or running statistics overflowed; "
                     "wanted a finite number. Train again with a smaller learning rate"
@@ -139,24 +140,24 @@ def evaluate_crops(model: Network, loaders: Sequence[Batches]) -> Tally:
     Raises
     ------
     TrainingError
-        A loss is not finite.
+        As in `evaluate`.
     """
     tally = Tally()
     with model.inference(), contextlib.ExitStack() as stack:
         views = [stack.enter_context(contextlib.closing(_generator(loader))) for loader in loaders]
         for number, batches in enumerate(zip(*views, strict=True)):
             labels = batches[0][1]
-            mean = np.mean([_probabilities(model, x) for x, _ in batches], axis=0)  # (N, K)
+            mean = np.mean([within_memory(model, _probabilities, *b) for b in batches], axis=0)  # (N, K)
             with np.errstate(divide="ignore"):
                 loss = float(-np.log(np.take_along_axis(mean, labels[:, None], axis=1)).mean())
             if not np.isfinite(loss):
-                check_images(batches[0][0], f"test batch {number}")
+                check_images(model.engine.to_numpy(batches[0][0]), f"test batch {number}")
                 raise TrainingError(f"the loss on test batch {number} is {loss}: wanted a finite number")
             tally.add(loss, mean, labels)
     return tally
 
 
-def _probabilities(model: Network, x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def _probabilities(model: Network, x: Array, labels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Return the softmax of the logits (N, K) in float64."""
     logits = model.engine.to_numpy(model.forward(model.engine.asarray(x, dtype=model.dtype)))
     exponentials = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))

@@ -18,14 +18,16 @@ from senumpy.training.checkpoint import Checkpoint, DataInfo, load_checkpoint, s
 from senumpy.training.config import TrainConfig
 from senumpy.training.curves import draw_curves
 from senumpy.training.defaults import complete_settings
-from senumpy.training.evaluate import Tally, TrainingError
+from senumpy.training.engine import ENGINE_SETTINGS, engine_of_run
+from senumpy.training.errors import TrainingError
+from senumpy.training.evaluate import Tally
 from senumpy.training.folder import RunFolder, create_folder, open_folder
 from senumpy.training.interrupt import Interrupted, deferred_interrupt
 from senumpy.training.loaders import evaluation_loader, set_name, training_loader
 from senumpy.training.progress import Progress, clock
 from senumpy.training.schedules import make_schedule
 from senumpy.training.sgd import SGD
-from senumpy.training.threads import engine_with_threads, limited_threads
+from senumpy.training.threads import limited_threads
 from senumpy.training.trainer import EpochMetrics, Trainer
 
 _CURVES_EVERY = 60.0  # seconds; drawing takes a good part of one
@@ -93,7 +95,14 @@ def start_run(settings: Mapping[str, Any], *, out: Path | None = None, quiet: bo
     return run.go()
 
 
-def resume_run(path: Path, *, workers: int | None = None, quiet: bool = False) -> Summary:
+def resume_run(
+    path: Path,
+    *,
+    workers: int | None = None,
+    engine: str | None = None,
+    device: int | None = None,
+    quiet: bool = False,
+) -> Summary:
     """Go on with the run in a folder as if it had never stopped.
 
     Metrics of epochs after the checkpoint are cut off and made anew. A complete run is only summed up.
@@ -104,6 +113,11 @@ def resume_run(path: Path, *, workers: int | None = None, quiet: bool = False) -
         The run folder.
     workers : int, optional
         Threads that prepare batches, if others than at the start.
+    engine : str, optional
+        Who computes from here on, if another than before: `config.toml` says so then, and the last bits of
+        results are no longer those of the whole run on one engine.
+    device : int, optional
+        Number of the GPU, if another than before.
     quiet : bool
         Show nothing on stderr.
 
@@ -118,12 +132,20 @@ def resume_run(path: Path, *, workers: int | None = None, quiet: bool = False) -
     folder, config = open_folder(path)
     if workers is not None:
         config = dataclasses.replace(config, workers=workers)
+    if device is not None:
+        config = dataclasses.replace(config, device=device)
     checkpoint = load_checkpoint(folder.checkpoint)
-    _check_same_settings(folder, config, checkpoint)
+    moved = engine is not None and {engine} != {config.engine, checkpoint.config.engine}
+    if moved:
+        config = _on_engine(config, engine, device)
+    _check_same_settings(folder, config, checkpoint, moved=moved)
     splits = load_data(config.data, image_size=config.image_size)
     _check_same_data(config.data, _data_info(splits.train), checkpoint)
     run = _Run(folder, config, splits, _new_model(config, splits), checkpoint, quiet=quiet)
     folder.keep_epochs(checkpoint.position.epoch)
+    if moved and checkpoint.position.epoch < config.epochs:
+        run.save()
+        config.save(folder.config)
     return run.go()
 
 
@@ -148,9 +170,10 @@ class _Run:
             weight_decay=config.weight_decay,
             decay_all=config.decay_all,
         )
+        self._engine_before = checkpoint.config.engine if checkpoint else config.engine
         if checkpoint:
             checkpoint.restore(model, sgd)
-        train = training_loader(splits.train, config)
+        train = training_loader(splits.train, config, model.engine)
         schedule = make_schedule(
             config.schedule,
             config.lr,
@@ -168,6 +191,7 @@ class _Run:
                 mean=splits.train.mean,
                 std=splits.train.std,
                 workers=config.workers,
+                engine=model.engine,
             ),
             epochs=config.epochs,
             label_smoothing=config.label_smoothing,
@@ -256,6 +280,11 @@ class _Run:
         begin = f", from epoch {start.epoch + 1}, step {start.step}" if start.step else ""
         progress.line(f"run    {self.folder.path}{', complete' if complete else begin}")
         if not complete:
+            if self._engine_before != self.config.engine:
+                progress.line(
+                    f"note   engine {self._engine_before} up to here, {self.config.engine} from here on: "
+                    "last bits differ from a run on one of them"
+                )
             if model.engine.must_compile:
                 progress.line(
                     "note   kernels are compiled on first use, some ten seconds; later runs find them"
@@ -284,19 +313,32 @@ def _new_model(config: TrainConfig, splits: DataSplits) -> Network:
         config.model,
         num_classes=splits.train.num_classes,
         in_channels=splits.train.image_shape[2],
-        engine=engine_with_threads(config.engine, config.threads),
+        engine=engine_of_run(config),
         seed=config.seed,
         **settings_for(config.model, max(splits.train.image_shape[:2])),
     )
+
+
+def _on_engine(config: TrainConfig, name: str | None, device: int | None) -> TrainConfig:
+    """Return the settings with another engine: options of the one before say nothing of it."""
+    options: dict[str, Any] = {
+        field.name: field.default
+        for field in dataclasses.fields(TrainConfig)
+        if field.name in ENGINE_SETTINGS
+    }
+    return dataclasses.replace(config, **(options | {"engine": name, "device": device}))
 
 
 def _data_info(train: Dataset) -> DataInfo:
     return DataInfo(set_name(train), train.class_names, train.image_shape, train.mean, train.std)
 
 
-def _check_same_settings(folder: RunFolder, config: TrainConfig, checkpoint: Checkpoint) -> None:
+def _check_same_settings(
+    folder: RunFolder, config: TrainConfig, checkpoint: Checkpoint, *, moved: bool
+) -> None:
     """Refuse a config.toml that was changed: the weights would be those of neither run."""
-    harmless = {"data", "workers", "checkpoint_minutes"}  # data may have moved; its contents are compared
+    # data may have moved; its contents are compared
+    harmless = {"data", "device", "workers", "checkpoint_minutes", *(ENGINE_SETTINGS if moved else ())}
     for field in dataclasses.fields(TrainConfig):
         found, wanted = getattr(config, field.name), getattr(checkpoint.config, field.name)
         if field.name not in harmless and found != wanted:

@@ -74,18 +74,23 @@ class SGD:
 
     def step(self, lr: float) -> None:
         """Update every parameter that has a gradient by one step of learning rate `lr`."""
+        values, gradients, velocities, decays = [], [], [], []
         for name, parameter in self._parameters.items():
             if parameter.grad is None:
                 continue
-            self._engine.sgd_update(
-                parameter.value,
-                parameter.grad,
-                self._velocities[name],
-                lr=lr,
-                momentum=self.momentum,
-                nesterov=self.nesterov,
-                weight_decay=self.weight_decay if parameter.decay or self.decay_all else 0.0,
-            )
+            values.append(parameter.value)
+            gradients.append(parameter.grad)
+            velocities.append(self._velocities[name])
+            decays.append(self.weight_decay if parameter.decay or self.decay_all else 0.0)
+        self._engine.sgd_update_all(
+            values,
+            gradients,
+            velocities,
+            decays,
+            lr=lr,
+            momentum=self.momentum,
+            nesterov=self.nesterov,
+        )
 
     def state_dict(self) -> dict[str, np.ndarray[Any, Any]]:
         """Return copies of the velocities as NumPy arrays, by the names of their parameters."""

@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from senumpy.data import Dataset, FixedCrop, load_data
+from senumpy.engines import Engine
 from senumpy.errors import InputError
 from senumpy.models import Network, create_model, settings_for
 from senumpy.training.checkpoint import Checkpoint, load_checkpoint
+from senumpy.training.engine import engine_for_run
 from senumpy.training.evaluate import Tally, evaluate, evaluate_crops
 from senumpy.training.folder import RunFolder
 from senumpy.training.loaders import evaluation_loader, set_name
-from senumpy.training.threads import engine_with_threads, limited_threads
+from senumpy.training.threads import limited_threads
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,7 @@ class Evaluation:
 
     checkpoint: str
     model: str
+    engine: str
     data: str
     images: int
     num_classes: int
@@ -38,6 +41,7 @@ class Evaluation:
         top5 = "" if self.top5 is None else f"\ntop-5  {100 * self.top5:6.2f} %"
         return (
             f"{self.model} on {self.data}: {self.images:,} test images, {self.num_classes} classes\n"
+            f"engine {self.engine}\n"
             f"top-1  {100 * self.top1:6.2f} %{top5}\nloss   {self.loss:8.4f}"
         )
 
@@ -47,6 +51,7 @@ class Evaluation:
         return cls(
             checkpoint=str(path),
             model=model.name,
+            engine=model.engine.describe(),
             data=set_name(test),
             images=tally.images,
             num_classes=model.num_classes,
@@ -71,6 +76,8 @@ def evaluate_checkpoint(
     *,
     data: str | None = None,
     engine: str | None = None,
+    device: int | None = None,
+    precision: str | None = None,
     batch_size: int = 128,
     workers: int = 1,
     crops: int = 1,
@@ -87,13 +94,17 @@ def evaluate_checkpoint(
         Name or path of a data set; that of the training where not given.
     engine : str, optional
         That of the training where not given.
+    device : int, optional
+        Number of the GPU; the first where not given.
+    precision : str, optional
+        Of products on a GPU; that of the training where not given.
     batch_size, workers : int
     crops : {1, 10}
         One crop, the whole image; or the mean of the softmax over ten: centre, corners and mirror images
         (Krizhevsky et al. 2012, sec. 4.1). These are cut from images resized to 8/7 of the training's
         `image_size` (256 for 224), or, without one, from images with an eighth of their size in zeros on each
-        side (4 for 32, as in training). For models trained with
-        `augment`: others know neither shifted nor mirrored images.
+        side (4 for 32, as in training). For models trained with `augment`: others know neither shifted nor
+        mirrored images.
 
     Raises
     ------
@@ -105,34 +116,31 @@ def evaluate_checkpoint(
     if crops not in (1, 10):
         raise InputError(f"crops: got {crops}, wanted 1 or 10")
     checkpoint = load_checkpoint(RunFolder(path).checkpoint if path.is_dir() else path)
-    config = checkpoint.config
+    config, images = checkpoint.config, checkpoint.data
     enlarged = round(config.image_size * 8 / 7) if config.image_size and crops == 10 else config.image_size
     test = load_data(data or config.data, image_size=enlarged).test
-    model = _restored_model(checkpoint, test, engine or config.engine)
-    loaders = [
-        evaluation_loader(
-            test,
-            batch_size,
-            mean=checkpoint.data.mean,
-            std=checkpoint.data.std,
-            workers=workers if crops == 1 else 0,
-            crop=crop,
-        )
-        for crop in ([None] if crops == 1 else _ten_crops(checkpoint))
-    ]
+    executor = engine_for_run(config, engine, device=device, precision=precision)
+    model = _restored_model(checkpoint, test, executor)
+    settings: dict[str, Any] = {"mean": images.mean, "std": images.std, "engine": executor}
     with limited_threads(config.threads):
-        tally = evaluate(model, loaders[0]) if crops == 1 else evaluate_crops(model, loaders)
+        if crops == 1:
+            tally = evaluate(model, evaluation_loader(test, batch_size, workers=workers, **settings))
+        else:
+            views = _ten_crops(checkpoint)
+            tally = evaluate_crops(
+                model, [evaluation_loader(test, batch_size, workers=0, crop=v, **settings) for v in views]
+            )
     return Evaluation.of(tally, model, test, checkpoint.path)
 
 
-def _restored_model(checkpoint: Checkpoint, test: Dataset, engine: str) -> Network:
+def _restored_model(checkpoint: Checkpoint, test: Dataset, engine: Engine) -> Network:
     """Return the checkpoint's model, if the data fits it."""
     check_fits(test, checkpoint.num_classes, checkpoint.in_channels, checkpoint.path)
     model = create_model(
         checkpoint.model,
         num_classes=checkpoint.num_classes,
         in_channels=checkpoint.in_channels,
-        engine=engine_with_threads(engine, checkpoint.config.threads),
+        engine=engine,
         dtype=checkpoint.dtype,
         **settings_for(checkpoint.model, max(checkpoint.data.image_shape[:2])),
     )

@@ -1,22 +1,11 @@
-"""How many threads a run uses."""
+"""How many threads NumPy's matrix products use."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from senumpy.engines import Engine, engine
 from senumpy.errors import InputError
-
-
-def engine_with_threads(name: str, threads: int | None) -> Engine:
-    """Return an engine that uses `threads` threads, or as many as it likes for None.
-
-    `numba` has threads of its own; those of the other engines are BLAS's, see `limited_threads`.
-    """
-    if name == "numba" and threads is not None:
-        return engine(name, threads=threads)
-    return engine(name)
 
 
 @contextmanager

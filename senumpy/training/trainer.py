@@ -11,7 +11,10 @@ from typing import Any
 import numpy as np
 
 from senumpy.models import Network
-from senumpy.training.evaluate import Batches, Tally, TrainingError, check_images, evaluate, forward_loss
+from senumpy.ops.arrays import Array
+from senumpy.training.errors import TrainingError
+from senumpy.training.evaluate import Batches, Tally, check_images, evaluate, forward_loss
+from senumpy.training.memory import within_memory
 from senumpy.training.schedules import Schedule
 from senumpy.training.sgd import SGD
 
@@ -134,7 +137,7 @@ class Trainer:
         Raises
         ------
         TrainingError
-            A loss is not finite.
+            A loss is not finite, or a device's memory is full.
         """
         while self.position.epoch < self.epochs:
             self._clock = time.perf_counter()
@@ -153,30 +156,33 @@ class Trainer:
         stream = (b for b in self.train_loader.epoch(position.epoch, start_batch=position.batch))
         with contextlib.closing(stream):
             for x, labels in stream:
-                self._update(x, labels)
+                within_memory(self.model, self._update, x, labels, trial=self._try)
                 position.training_seconds += self._lap()
                 after_step()
                 self._lap()
 
-    def _update(self, x: np.ndarray[Any, Any], labels: np.ndarray[Any, Any]) -> None:
+    def _update(self, model: Network, x: Array, labels: np.ndarray[Any, Any]) -> None:
         """Do one update and count it. Raises before anything is changed if the loss is not finite."""
         position, lr = self.position, self.schedule(self.position.step)
-        self.model.seed_draws(self.seed, position.step)
-        loss, logits, cache = forward_loss(self.model, x, labels, label_smoothing=self.label_smoothing)
+        model.seed_draws(self.seed, position.step)
+        loss, logits, cache = forward_loss(model, x, labels, label_smoothing=self.label_smoothing)
         if not np.isfinite(loss):
             where = f"batch {position.batch} of epoch {position.epoch + 1}"
-            check_images(x, where)
+            check_images(model.engine.to_numpy(x), where)
             raise TrainingError(
                 f"the loss is {loss} at step {position.step} ({where}), learning rate {lr:.3g}: "
                 "wanted a finite number; use a smaller learning rate or a longer warm-up"
             )
         with np.errstate(over="ignore", invalid="ignore"):  # the next loss tells
-            dlogits = self.model.engine.softmax_cross_entropy_backward(1.0, cache).dlogits
-            self.model.backward(dlogits, need_dx=False)
+            _backward(model, cache)
             self.sgd.step(lr)
         position.tally.add(loss, logits, labels)
         position.batch += 1
         position.step += 1
+
+    def _try(self, model: Network, x: Array, labels: np.ndarray[Any, Any]) -> None:
+        """Do what takes memory in an update, but no update."""
+        _backward(model, forward_loss(model, x, labels, label_smoothing=self.label_smoothing)[2])
 
     def _finish(self, after_test_batch: Callable[[Tally], None]) -> EpochMetrics:
         """Evaluate, and move to the next epoch."""
@@ -203,3 +209,9 @@ class Trainer:
         lap, self._clock = now - self._clock, now
         self.position.seconds += lap
         return lap
+
+
+def _backward(model: Network, cache: Any) -> None:
+    """Set the gradients for the loss of this cache."""
+    dlogits = model.engine.softmax_cross_entropy_backward(1.0, cache).dlogits
+    model.backward(dlogits, need_dx=False)

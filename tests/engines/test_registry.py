@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
+import inspect
 
 import numpy as np
 import pytest
 
 import senumpy
-from senumpy.engines import Engine, engine_names
+from senumpy.engines import _REGISTRY, Engine, engine_names
 
 
 def test_an_engine_by_name():
@@ -40,6 +42,21 @@ def test_an_engine_that_cannot_be_had_says_how_to_install_it(name, monkeypatch):
     assert name not in engine_names()
     with pytest.raises(senumpy.InputError, match="pip install 'senumpy"):
         senumpy.engine(name)
+
+
+def test_the_registry_knows_the_options_of_every_engine():
+    for name in engine_names():
+        entry = _REGISTRY[name]
+        made = getattr(importlib.import_module(entry.module), entry.attribute)
+        assert inspect.signature(made).parameters.keys() == set(entry.options), name
+
+
+def test_an_option_that_it_has_not_names_the_engine_that_has_it():
+    for option, message in (("device", "that is for the engine 'cupy'"), ("exact", "the engine 'numba'")):
+        with pytest.raises(senumpy.InputError, match=f"'numpy' has no option '{option}': .*{message}"):
+            senumpy.engine("numpy", **{option: 1})
+    with pytest.raises(senumpy.InputError, match=r"^engine 'numpy' has no option 'speed'$"):
+        senumpy.engine("numpy", speed=9)
 
 
 def test_the_naive_engine_overrides_every_operation():

@@ -66,6 +66,20 @@ def test_gates_stand_beside_their_block_in_every_family(name, settings, tmp_path
     assert {b.block: b.mean for b in found.gates} == pytest.approx(wanted)
 
 
+def test_another_engine_sees_the_same(weights, tmp_path):
+    pytest.importorskip("numba")
+    path = _image(tmp_path / "a.png")
+    (wanted,), (found,) = (predict(weights, [path], size=64, engine=name) for name in ("numpy", "numba"))
+    assert wanted.engine == "numpy"
+    assert found.engine.startswith("numba")
+    assert found.to_dict()["engine"] == found.engine
+    for ours, theirs in zip(found.guesses, wanted.guesses, strict=True):
+        assert ours.label == theirs.label
+        assert ours.probability == pytest.approx(theirs.probability, rel=1e-3)
+    for ours, theirs in zip(found.gates, wanted.gates, strict=True):
+        assert (ours.block, ours.mean) == (theirs.block, pytest.approx(theirs.mean, rel=1e-3))
+
+
 def test_the_preprocessing_is_the_paper_s(weights, tmp_path):
     path = _image(tmp_path / "a.png", size=(512, 256))
     (found,) = predict(weights, [path])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
@@ -69,6 +71,15 @@ def test_the_file_is_a_weight_file_by_the_usual_names(saved):
         "in_channels": "1",
         "dtype": "float32",
     }
+
+
+def test_a_checkpoint_from_before_there_were_gpus(saved):
+    tensors, metadata = load_tensors(saved)
+    config = json.loads(metadata["config"])
+    for name in ("device", "precision", "deterministic"):
+        del config[name]
+    save_tensors(saved, tensors, {**metadata, "config": json.dumps(config)})
+    assert load_checkpoint(saved).config == CONFIG
 
 
 def other_model(**settings):

@@ -36,6 +36,9 @@ configs = st.builds(
     augment=st.booleans(),
     seed=st.integers(0, 2**62),
     threads=st.none() | st.integers(1, 8),
+    device=st.none() | st.integers(0, 8),
+    precision=st.sampled_from([None, "float32", "tf32"]),
+    deterministic=st.booleans(),
 )
 
 
@@ -64,6 +67,8 @@ def test_any_settings_come_back_from_toml(config, tmp_path_factory):
         ({"schedule": "cosinus"}, "did you mean 'cosine'"),
         ({"workers": -1}, "^workers: got -1"),
         ({"seed": -1}, "^seed: got -1"),
+        ({"device": -1}, "^device: got -1"),
+        ({"precision": "tf23"}, "unknown precision 'tf23': did you mean 'tf32'"),
     ],
 )
 def test_settings_out_of_range(settings, message):
@@ -92,6 +97,16 @@ def test_a_config_file_that_was_spoilt(tmp_path, old, new, message):
     with pytest.raises(InputError, match=message) as info:
         load_config(path)
     assert str(info.value).startswith(str(path))
+
+
+def test_a_config_file_from_before_there_were_gpus(tmp_path):
+    path = tmp_path / "config.toml"
+    BASE.save(path)
+    text = path.read_text(encoding="utf-8")
+    assert "device" not in text
+    assert "precision" not in text
+    path.write_text(text.replace("deterministic = false\n", ""), encoding="utf-8")
+    assert load_config(path) == BASE
 
 
 def test_no_config_file(tmp_path):
