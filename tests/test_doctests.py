@@ -11,7 +11,7 @@ import pytest
 
 import senumpy
 
-# What is imported only where a package is installed that isn't needed otherwise: a peer of `senumpy bench`, CuPy.
+# What is imported only where a package is installed that isn't needed otherwise: peers of the bench, CuPy.
 PEERS = {
     "senumpy.engines.cupy": "cupy",
     "senumpy.bench.torch_peer": "torch",

@@ -50,6 +50,10 @@ class Engine:
         """Return the engine's name and what matters about how it runs here."""
         return self.name
 
+    def notes(self) -> list[str]:
+        """Return what a user should know after the first epoch of a training, a line each."""
+        return []
+
     conv2d_forward = staticmethod(ops.conv2d_forward)
     conv2d_backward = staticmethod(ops.conv2d_backward)
     batchnorm2d_forward = staticmethod(ops.batchnorm2d_forward)
@@ -241,6 +245,26 @@ class Engine:
         """Return total + part, of the same shape; `total` is given up, its memory may be used for the sum."""
         total += part
         return total
+
+    def move_running(
+        self,
+        running_mean: Array,
+        running_var: Array,
+        mean: Array,
+        var: Array,
+        *,
+        count: int,
+        momentum: float,
+    ) -> None:
+        """Move batch norm's running statistics in place towards those of a batch of `count` values a channel.
+
+            running = (1 - momentum) * running + momentum * batch
+
+        `var` is the biased variance, the running one collects the unbiased: var count / (count - 1).
+        """
+        for running, batch in ((running_mean, mean), (running_var, var * (count / (count - 1)))):
+            running *= 1.0 - momentum
+            running += momentum * batch
 
     def sgd_update(
         self,

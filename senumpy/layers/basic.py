@@ -161,12 +161,9 @@ class BatchNorm2d(Layer):
 
     def update_running(self, mean: Array, var: Array, count: int) -> None:
         """Move the running statistics towards a batch's mean and biased variance over `count` values."""
-        for running, batch in (
-            (self.running_mean.value, mean),
-            (self.running_var.value, var * (count / (count - 1))),
-        ):
-            running *= 1.0 - self.momentum
-            running += self.momentum * batch
+        self.engine.move_running(
+            self.running_mean.value, self.running_var.value, mean, var, count=count, momentum=self.momentum
+        )
 
 
 class Operation(Layer):

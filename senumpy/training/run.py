@@ -245,6 +245,9 @@ class _Run:
         self.folder.append(metrics)
         self.save()
         progress.epoch(metrics)
+        if metrics.epoch == 1:
+            for note in self.trainer.model.engine.notes():
+                progress.line(f"note   {note}")
         if time.monotonic() - self._drawn_at >= _CURVES_EVERY:
             self._draw()
         if metrics.epoch < self.config.epochs:

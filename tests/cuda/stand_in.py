@@ -419,7 +419,7 @@ class Device:
     @property
     def mem_info(self) -> tuple[int, int]:
         total = _Memory.capacity or 2**40
-        return total - _Memory.used, total
+        return total - _Memory.peak, total
 
     def use(self) -> None:
         pass
@@ -474,16 +474,16 @@ class Event:
 
 
 class MemoryPool:
-    """Counts what is used; keeps nothing."""
+    """Keeps what was freed for the next arrays, as CuPy's does: what it took is what was used at most."""
 
     def used_bytes(self) -> int:
         return _Memory.used
 
     def total_bytes(self) -> int:
-        return _Memory.used
+        return _Memory.peak
 
     def free_all_blocks(self, stream: Any = None) -> None:
-        pass
+        _Memory.peak = _Memory.used
 
 
 runtime = types.SimpleNamespace(

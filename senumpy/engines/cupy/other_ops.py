@@ -165,6 +165,14 @@ class OtherOps(PoolOps):
         rows = self._activated(self.runtime.rows(total), self.runtime.rows(part), relu=False)
         return as_image(rows, total.shape)
 
+    def move_running(self, running_mean, running_var, mean, var, *, count, momentum):
+        """See `Engine.move_running`: one launch."""
+        channels = running_mean.size
+        self.runtime.launch(
+            Build("statistics", running_mean.dtype.name, 1), "move_running", *lines(channels), mean, var,
+            channels, count / (count - 1), momentum, running_mean, running_var,
+        )  # fmt: skip
+
     def sgd_update(self, value, gradient, velocity, *, lr, momentum=0.0, nesterov=False, weight_decay=0.0):
         """See `Engine.sgd_update`."""
         self.sgd_update_all(

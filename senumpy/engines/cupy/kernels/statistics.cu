@@ -159,3 +159,14 @@ extern "C" __global__ void __launch_bounds__(THREADS) column_sums(
   }
   if (threadIdx.y == 0 && c < channels) sums[(long long)blockIdx.y * channels + c] = (Real)shared[me];
 }
+
+// running = (1 - momentum) running + momentum batch, of mean and variance; `unbiased` is count / (count - 1).
+extern "C" __global__ void __launch_bounds__(THREADS) move_running(
+    const Real* __restrict__ mean, const Real* __restrict__ var, int channels, double unbiased, double momentum,
+    Real* __restrict__ running_mean, Real* __restrict__ running_var) {
+  const int c = blockIdx.x * blockDim.x + threadIdx.x;
+  if (c >= channels) return;
+  const Real m = (Real)momentum, keep = (Real)(1 - momentum);
+  running_mean[c] = keep * running_mean[c] + m * mean[c];
+  running_var[c] = keep * running_var[c] + m * (var[c] * (Real)unbiased);
+}
