@@ -148,6 +148,13 @@ class ndarray:  # noqa: N801
         )
 
     @property
+    def __cuda_array_interface__(self) -> dict[str, Any]:
+        return {
+            "shape": self.shape, "typestr": self.dtype.str, "data": (self.data.ptr, False), "version": 3,
+            "strides": None if self.flags.c_contiguous else self.strides,
+        }  # fmt: skip
+
+    @property
     def device(self) -> Device:
         return Device(0)
 
@@ -246,9 +253,19 @@ def _function(name: str) -> Any:
 
 
 def _asarray(value: Any, dtype: Any = None) -> ndarray:
+    if not isinstance(value, ndarray) and hasattr(value, "__cuda_array_interface__"):
+        value = _shared(value.__cuda_array_interface__)
     if isinstance(value, ndarray):
         return value if dtype is None or value.dtype == np.dtype(dtype) else _wrap(value._array.astype(dtype))
     return ndarray._copied(np.asarray(value, dtype))
+
+
+def _shared(described: dict[str, Any]) -> ndarray:
+    """Return an array at an address of the device's memory that somebody else owns."""
+    memory = _LIVE[described["data"][0]]()
+    assert memory is not None
+    pointer = types.SimpleNamespace(ptr=memory.address, memory=memory)
+    return ndarray(described["shape"], described["typestr"], pointer, described["strides"])
 
 
 # -- kernels ---------------------------------------------------------------------------------------------

@@ -195,3 +195,40 @@ def test_weights_are_prepared_once_while_they_are_frozen(cupy):
     assert engine.runtime.frozen is None
     for y in (first, second):
         assert np.array_equal(engine.to_numpy(loose), engine.to_numpy(y))
+
+
+class Foreign:
+    """Another library's array on the device."""
+
+    def __init__(self, array):
+        self.__cuda_array_interface__ = array.__cuda_array_interface__
+
+
+def test_arrays_on_the_device_are_shared(engine):
+    own = engine.zeros((2, 3), "float32")
+    shared = engine.asarray(Foreign(own))
+    shared[...] = 7.0
+    assert np.array_equal(engine.to_numpy(own), np.full((2, 3), 7.0))
+    assert engine.asarray(own) is own
+
+
+class Lent:
+    """Another library's array on the processor."""
+
+    def __init__(self, array):
+        self._array = array
+
+    def __dlpack__(self, **options):
+        return self._array.__dlpack__(**options)
+
+    def __dlpack_device__(self):
+        return self._array.__dlpack_device__()
+
+
+def test_arrays_on_the_processor_are_copied(engine):
+    images = np.random.default_rng(0).normal(size=(2, 4, 5, 3)).transpose(0, 3, 1, 2)
+    for value in (images, Lent(images)):
+        array = engine.asarray(value)
+        assert np.array_equal(engine.to_numpy(array), images)
+        assert array.transpose(0, 2, 3, 1).flags.c_contiguous
+    assert engine.asarray(images, dtype="float32").dtype == np.float32

@@ -15,6 +15,7 @@ from typing import Any
 
 import cupy as cp
 
+from senumpy.engines.cupy.arrivals import on_device
 from senumpy.engines.cupy.feeding import Feeding
 from senumpy.engines.cupy.runtime import Runtime
 from senumpy.engines.cupy.structure_ops import StructureOps
@@ -85,8 +86,8 @@ class CupyEngine(Feeding, StructureOps):
 
     @staticmethod
     def asarray(array: Any, dtype: Any = None) -> Array:
-        """Return `array` on the GPU; shares memory with what is there (CuPy, PyTorch, Numba, JAX)."""
-        return cp.asarray(array, dtype=dtype)
+        """Return `array` on the GPU; shares memory with what is there already: CuPy, PyTorch, DLPack."""
+        return on_device(array, dtype)
 
     @staticmethod
     def to_numpy(array: Array) -> Any:
