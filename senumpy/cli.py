@@ -286,12 +286,20 @@ def _add_selftest(parsers: Any) -> None:
 
 
 def _add_bench(parsers: Any) -> None:
-    parser = _command(parsers, "bench", commands.bench, "measure speed and memory of operations and networks")
+    parser = _command(
+        parsers,
+        "bench",
+        commands.bench,
+        "measure speed and memory of operations and networks",
+        "Measure speed and memory of operations and networks beside PyTorch and ONNX Runtime, or with --engine "
+        "cupy on a GPU beside PyTorch: copy, kernels, train, inference, cost, memory, cifar, deterministic, "
+        "crossover.",
+    )
     parser.add_argument(
         "cases",
         nargs="*",
         metavar="CASE",
-        help="train, inference, cost, ladder, op, or part of a name (all)",
+        help="train, inference, cost, ladder, op, or part of a name; see above for a GPU (all)",
     )
     parser.add_argument(
         "--models", action="store_true", help="images/s of each family of networks, and what SE costs in it"
@@ -304,7 +312,13 @@ def _add_bench(parsers: Any) -> None:
         help="threads of all libraries (SENUMPY_NUM_THREADS, or all cores)",
     )
     parser.add_argument("--repeats", type=int, default=5, metavar="N", help="the median counts (%(default)s)")
-    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the ratios as a bar chart, PNG")
+    parser.add_argument(
+        "--plot", type=Path, metavar="FILE", help="draw the ratios, or a GPU's crossover, as PNG"
+    )
+    parser.add_argument("--device", type=int, metavar="N", help="which GPU, for the engine cupy (0)")
+    parser.add_argument(
+        "--batch-size", type=int, metavar="N", help="images of a network's batch on a GPU (256)"
+    )
 
 
 if __name__ == "__main__":

@@ -209,14 +209,43 @@ def selftest(arguments: argparse.Namespace) -> int:
 
 def bench(arguments: argparse.Namespace) -> int:
     """Measure speed and memory."""
-    from senumpy import bench
-    from senumpy.engines.cores import default_threads
-
-    threads = arguments.threads or default_threads()
     if arguments.plot is not None and not arguments.plot.parent.is_dir():
         raise InputError(f"--plot: no folder {arguments.plot.parent}")
     if arguments.plot is not None and arguments.plot.suffix.lower() != ".png":
         raise InputError(f"--plot: got {arguments.plot.name}, wanted a name that ends in .png")
+    return _bench_gpu(arguments) if arguments.engine == "cupy" else _bench_processor(arguments)
+
+
+def _bench_gpu(arguments: argparse.Namespace) -> int:
+    """Measure a GPU beside PyTorch, in this process."""
+    from senumpy.bench import gpu
+
+    for name in ("models", "threads"):
+        if getattr(arguments, name):
+            raise InputError(f"--{name} is of the bench for processors: leave it out with --engine cupy")
+    given = {"device": arguments.device, "batch": arguments.batch_size, "repeats": arguments.repeats}
+    settings = gpu.Settings(**{name: value for name, value in given.items() if value is not None})
+    if arguments.plot is not None and "crossover" not in gpu.select_works(arguments.cases):
+        raise InputError("--plot draws the crossover on a GPU: wanted crossover among the works")
+    with _status_line() as progress:
+        show = _silent if arguments.json else _print_now
+        found, rows = gpu.run(arguments.cases, settings, show=show, progress=progress)
+    if arguments.json:
+        _print_json(found)
+    if arguments.plot is not None:
+        arguments.plot.write_bytes(gpu.draw_crossover(rows))
+    return DONE
+
+
+def _bench_processor(arguments: argparse.Namespace) -> int:
+    """Measure an engine for processors and its peers, each in a process of its own."""
+    from senumpy import bench
+    from senumpy.engines.cores import default_threads
+
+    for name in ("device", "batch-size"):
+        if getattr(arguments, name.replace("-", "_")) is not None:
+            raise InputError(f"--{name} goes with --engine cupy: the cases for processors have their batches")
+    threads = arguments.threads or default_threads()
     models = arguments.models  # what is asked for is checked before anything is measured
     bench.check_settings(arguments.cases, arguments.engine, arguments.repeats, models=models)
     quiet = arguments.json

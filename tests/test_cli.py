@@ -67,11 +67,11 @@ def test_help_imports_nothing_heavy():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert "{train" not in done.stdout
-    for command in ("train", "eval", "info", "gradcheck", "bench"):
+    for command in ("train", "eval", "info", "gradcheck", "selftest", "bench"):
         assert f"\n    {command} " in done.stdout
 
 
-@pytest.mark.parametrize("command", ["train", "eval", "info", "gradcheck", "bench"])
+@pytest.mark.parametrize("command", ["train", "eval", "info", "gradcheck", "selftest", "bench"])
 def test_every_command_has_help_and_json(capsys, command):
     with pytest.raises(SystemExit) as info:
         main([command, "--help"])

@@ -25,28 +25,37 @@ def prepare(name: str, work: Work, threads: int) -> Run:
     options: dict[str, Any] = {"threads": threads, "exact": form == "exact"} if kind == "numba" else {}
     made = engine(kind, **options)
     if isinstance(work, ModelWork):
-        return _model(made, work)
+        return model_run(made, work)
     return _tail_in_steps(made, work) if form == "steps" else _op(made, work)
 
 
-def _model(made: Engine, work: ModelWork) -> Run:
-    model = create_model(work.model, num_classes=work.classes, in_channels=work.channels, engine=made)
+def model_run(made: Engine, work: ModelWork) -> Run:
+    """Return a function that does a network's work once on an engine."""
     rng = np.random.default_rng(0)
-    x = rng.standard_normal((work.batch, work.channels, work.size, work.size), dtype=np.float32)
+    x: Any = rng.standard_normal((work.batch, work.channels, work.size, work.size), dtype=np.float32)
     x = channels_last(x)  # the engine's own order; PyTorch gets its own, too
-    if not work.train:
-        inference = contextlib.ExitStack()
-        inference.enter_context(model.inference())  # weights are prepared once, in the first call
+    x = made.asarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)  # a copy to a device is in C order
+    if work.train:
+        labels = rng.integers(work.classes, size=work.batch)
+        step = training_step(made, work.model, work.classes, work.channels)
+        return lambda: step(x, labels)
+    model = create_model(work.model, num_classes=work.classes, in_channels=work.channels, engine=made)
+    inference = contextlib.ExitStack()
+    inference.enter_context(model.inference())  # weights are prepared once, in the first call
 
-        def infer(_keeps_the_mode: Any = inference) -> Any:
-            return model.forward(x)
+    def infer(_keeps_the_mode: Any = inference) -> Any:
+        return model.forward(x)
 
-        return infer
-    labels = rng.integers(work.classes, size=work.batch)
+    return infer
+
+
+def training_step(made: Engine, name: str, classes: int, channels: int = 3) -> Callable[[Any, Any], None]:
+    """Return a training step of a new network as a function of images and labels."""
+    model = create_model(name, num_classes=classes, in_channels=channels, engine=made)
     sgd = SGD(model, momentum=0.9, weight_decay=1e-4)
     model.release_caches()
 
-    def step() -> None:
+    def step(x: Any, labels: Any) -> None:
         _, cache = made.softmax_cross_entropy_forward(model.forward(x), labels)
         model.backward(made.softmax_cross_entropy_backward(1.0, cache).dlogits, need_dx=False)
         sgd.step(0.01)

@@ -119,7 +119,7 @@ def _deep_stem(in_channels: int, width: int) -> nn.Sequential:
 def prepare(work: Work, threads: int) -> Callable[[], Any]:
     """Return a function that does the work once, in the memory format that is the faster one."""
     torch.set_num_threads(threads)
-    make = _model if isinstance(work, ModelWork) else _op
+    make = model_run if isinstance(work, ModelWork) else _op
     best: tuple[float, Any] | None = None
     for memory_format in FORMATS.values():
         run = make(work, memory_format)  # type: ignore[arg-type]
@@ -136,13 +136,15 @@ def _seconds(run: Callable[[], Any]) -> float:
     return time.perf_counter() - start
 
 
-def _model(work: ModelWork, memory_format: Any) -> Callable[[], Any]:
+def model_run(work: ModelWork, memory_format: Any, device: Any = "cpu") -> Callable[[], Any]:
+    """Return a function that does a network's work once, on a device of PyTorch."""
     torch.manual_seed(0)
     model = torch_network(work.model, work.classes)
     if model is None:
         model = TorchResNet(model_config(work.model), work.channels, work.classes)
-    model = model.to(memory_format=memory_format)
+    model = model.to(device, memory_format=memory_format)
     x = torch.randn(work.batch, work.channels, work.size, work.size).contiguous(memory_format=memory_format)
+    x = x.to(device)  # keeps the memory format
     if not work.train:
         model.eval()
 
@@ -151,7 +153,7 @@ def _model(work: ModelWork, memory_format: Any) -> Callable[[], Any]:
                 return model(x)
 
         return infer
-    labels = torch.randint(work.classes, (work.batch,))
+    labels = torch.randint(work.classes, (work.batch,)).to(device)
     sgd = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4)
 
     def step() -> None:

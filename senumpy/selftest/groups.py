@@ -132,6 +132,8 @@ class Plan:
         if self.is_naive:
             self.left_out.append("larger cases, networks: plain loops would take hours")
             return
+        if self.tf32 not in (None, self.engine):
+            self.left_out.append("networks in TF32: --precision tf32 trains one")
         if quick:
             self.left_out.append("most larger convolutions, all networks but the smallest: --quick")
         yield Group("networks", network_checks(self.engine, self.numpy, seed, quick=quick))

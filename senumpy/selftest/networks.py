@@ -27,6 +27,7 @@ class _Net(NamedTuple):
 
 
 NETWORKS = (
+    _Net("se_resnet8_cifar", 12, {}),  # the one that is trained, and all there is with --quick
     _Net("se_resnet20_cifar", 12, {}),
     _Net("se_resnext50_32x4d", 40, {"blocks": (1, 1, 1, 1)}),
     _Net("se_mobilenet", 40, {}),

@@ -182,9 +182,6 @@ class ndarray:  # noqa: N801
     def __float__(self) -> float:
         return float(self._array)
 
-    def __index__(self) -> int:
-        return self._array.__index__()
-
     def __repr__(self) -> str:
         return repr(self._array)
 
@@ -225,7 +222,7 @@ for _name in [
     "rshift",
 ]:
     for _form in (f"__{_name}__", f"__r{_name}__", f"__i{_name}__"):
-        if hasattr(np.ndarray, _form):
+        if hasattr(np.ndarray, _form) and _form != "__imatmul__":  # CuPy has none
             _operator(_form)
 for _name in ["neg", "pos", "abs", "invert", "eq", "ne", "lt", "le", "gt", "ge"]:
     _operator(f"__{_name}__")

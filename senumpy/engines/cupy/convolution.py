@@ -27,6 +27,7 @@ from senumpy.ops.arrays import Array
 from senumpy.ops.windows import Window
 
 SMALL_GROUP = 16
+_NARROW = 4  # loads of a pixel's channels below which a row of threads takes several taps
 _LEAST_CHANNELS = 16  # for Winograd: below, its transforms cost more than the products
 
 
@@ -224,8 +225,10 @@ def _launch_patches(
     wide = width(conv.dtype, inner)
     macros = tuple(zip(MACROS["patches"], (kh, kw, sh, sw, dh, dw), strict=True))
     build = Build("patches", conv.dtype.name, wide, macros)
-    vecs = conv.c // wide
+    vecs = columns = conv.c // wide
+    if name == "patches" and vecs < _NARROW:
+        name, columns = "narrow_patches", vecs * kh * kw
     runtime.launch(
-        build, name, *tiles(pixels, vecs), source, conv.h, conv.w, vecs, inner // wide, conv.out_h,
+        build, name, *tiles(pixels, columns), source, conv.h, conv.w, vecs, inner // wide, conv.out_h,
         conv.out_w, ph, pw, pixels, target,
     )  # fmt: skip

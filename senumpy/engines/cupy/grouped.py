@@ -41,7 +41,7 @@ def backward_weights(runtime: Runtime, x: Array, dy: Array, conv: Convolution) -
     """Return dw (O, C/groups, kh, kw)."""
     kh, kw = conv.window.kernel
     inner, lines = conv.c // conv.groups, conv.n * conv.out_h
-    (across,), block = columns(conv.o)
+    (across,), block = columns(conv.o, 32)
     lines_a_part = block[1] * _LINES
     parts = -(-lines // lines_a_part)
     sums = cp.empty(parts * kh * inner * kw * conv.o, conv.dtype)

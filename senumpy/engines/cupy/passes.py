@@ -12,7 +12,7 @@ from senumpy.errors import InputError
 from senumpy.ops.arrays import Array
 
 _BLOCKS_A_MULTIPROCESSOR = 8  # enough to keep memory busy
-_MOST_ROWS = 64  # of one thread: beyond, more parts cost nothing
+_MOST_ROWS = 256  # of one thread: with more, float32 sums lose digits
 _MOST_IMAGES = 65535  # the third axis of a grid
 
 

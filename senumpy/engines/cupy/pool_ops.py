@@ -9,7 +9,7 @@ import numpy as np
 
 from senumpy.engines.base import Engine
 from senumpy.engines.cupy import passes
-from senumpy.engines.cupy.runtime import REAL, Runtime, as_image, in_order, tiles
+from senumpy.engines.cupy.runtime import REAL, Runtime, as_image, in_order, tiles, width
 from senumpy.engines.cupy.se_ops import SEUnits
 from senumpy.engines.cupy.sources import THREADS, Build
 from senumpy.ops.arrays import Array, check_array, check_upstream
@@ -105,10 +105,10 @@ class PoolOps(SEUnits):
     ) -> None:  # fmt: skip
         """Launch one thread for each (pixel, channel) of images whose size is `written`."""
         n, c, h, w = shape
-        pixels = n * written[0] * written[1]
+        pixels, wide = n * written[0] * written[1], width(source.dtype, c)
         self.runtime.launch(
-            Build("pooling", source.dtype.name, 1), kernel, *tiles(pixels, c), source, *others, h, w, c, *out,
-            *window.kernel, *window.stride, *window.padding, pixels, *results,
+            Build("pooling", source.dtype.name, wide), kernel, *tiles(pixels, c // wide), source, *others,
+            h, w, c // wide, *out, *window.kernel, *window.stride, *window.padding, pixels, *results,
         )  # fmt: skip
 
     def global_avg_pool_forward(self, x):
@@ -137,10 +137,11 @@ class PoolOps(SEUnits):
             return Engine.global_max_pool_forward(x)
         n, c, h, w = x.shape
         y, winner = cp.empty((n, c), x.dtype), cp.empty((n, c), "int32")
-        across = min(THREADS, c)
+        wide = width(x.dtype, c)
+        across = min(THREADS, c // wide)
         self.runtime.launch(
-            Build("pooling", x.dtype.name, 1), "global_max", (-(-c // across), n), (across,),
-            self.runtime.rows(x), h * w, c, y, winner,
+            Build("pooling", x.dtype.name, wide), "global_max", (-(-(c // wide) // across), n), (across,),
+            self.runtime.rows(x), h * w, c // wide, y, winner,
         )  # fmt: skip
         return y, GlobalCache(x.shape, x.dtype, winner)
 
@@ -151,9 +152,10 @@ class PoolOps(SEUnits):
         n, c, h, w = cache.shape
         check_upstream(dy, (n, c), cache.dtype)
         rows, dx = self.runtime.image(*cache.shape, cache.dtype)
+        wide = width(cache.dtype, c)
         self.runtime.launch(
-            Build("pooling", cache.dtype.name, 1), "global_max_back", *tiles(n * h * w, c), in_order(dy),
-            cache.winner, h, w, c, n * h * w, rows,
+            Build("pooling", cache.dtype.name, wide), "global_max_back", *tiles(n * h * w, c // wide),
+            in_order(dy), cache.winner, h, w, c // wide, n * h * w, rows,
         )  # fmt: skip
         return GlobalMaxPoolGradients(dx)
 

@@ -16,6 +16,7 @@ from senumpy.ops.arrays import Array
 
 REAL = frozenset(np.dtype(name) for name in WIDTHS)  # what kernels are compiled for; the rest goes by `ops`
 _NOTHING = np.uint64(0)  # a pointer to nothing
+_MOST_PIXELS = 2**31  # kernels count them in 32 bits
 
 
 class Runtime:
@@ -137,13 +138,15 @@ def lines(count: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
 
 def tiles(pixels: int, columns: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Return grid and block of one thread for each (pixel, column); neighbouring threads are columns."""
+    if pixels >= _MOST_PIXELS:
+        raise InputError(f"a batch of {pixels:,} pixels: wanted less than {_MOST_PIXELS:,} on a GPU")
     across = min(32, 1 << (columns - 1).bit_length())
     return (-(-pixels // (THREADS // across)), -(-columns // across)), (across, THREADS // across)
 
 
-def columns(count: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return grid and block of 32 columns x 8 threads that share the work of a column."""
-    return (-(-count // 32),), (32, THREADS // 32)
+def columns(count: int, across: int = 8) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return grid and block of `across` columns and of threads that share the work of a column."""
+    return (-(-count // across),), (across, THREADS // across)
 
 
 def _pointer(array: Any) -> Any:

@@ -1,17 +1,18 @@
 """Launch a kernel beside its twin: NumPy that does what the kernel's comment says, with the same arguments.
 
-A twin is named as its kernel and takes the kernel's arguments in their order, results left out; it returns the
-results. It computes in float64 on the numbers that the kernel gets, rounded to the kernel's precision.
+A twin is named as its kernel and takes the kernel's arguments in their order, without the results, which it
+returns. It computes in float64 on the numbers that the kernel gets, rounded to the kernel's precision.
 """
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from senumpy.engines.cupy.sources import THREADS, WIDTHS, Build
+from tests.cuda.sources import THREADS, WIDTHS, Build
 
 TWINS: dict[str, Callable[..., Any]] = {}
 DTYPES = tuple(WIDTHS)
@@ -81,6 +82,25 @@ GEOMETRIES = [
     Geometry(2, 70, 1, 256, 1, THREADS),  # one channel or Vec, all threads share it
     Geometry(1, 49, 40, 24, 32, 8),  # the last of three parts has a single row
 ]
+
+
+def tiles(pixels: int, columns: int) -> Any:
+    """Return grid and block as the engine has them for (pixel, column)."""
+    return _runtime().tiles(pixels, columns)
+
+
+def columns(count: int) -> Any:
+    """Return grid and block as the engine has them for columns that threads share."""
+    return _runtime().columns(count)
+
+
+def lines(count: int) -> Any:
+    """Return grid and block as the engine has them for single numbers."""
+    return _runtime().lines(count)
+
+
+def _runtime() -> Any:
+    return importlib.import_module("senumpy.engines.cupy.runtime")  # once the stand-in for CuPy is there
 
 
 def rounded(build: Build, array: np.ndarray) -> np.ndarray:

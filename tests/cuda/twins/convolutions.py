@@ -48,6 +48,11 @@ def patches(launch, x, h, w, vecs, group_vecs, out_h, out_w, pad_h, pad_w, pixel
 
 
 @twin
+def narrow_patches(*arguments):
+    return patches(*arguments)
+
+
+@twin
 def from_patches(launch, columns, h, w, vecs, group_vecs, out_h, out_w, pad_h, pad_w, pixels):
     channels, inner = (count * launch.build.width for count in (vecs, group_vecs))
     window = launch.window
@@ -86,7 +91,9 @@ def grouped_weights(
     launch, x, dy, h, w, channels, outputs, out_h, out_w, pad_h, pad_w, lines, lines_a_part
 ):  # fmt: skip
     seen = _seen(launch, x.reshape(-1, h, w, channels), (out_h, out_w), (pad_h, pad_w))
-    seen = _by_group(seen, launch.window["GC"]).reshape(lines, out_w, *seen.shape[3:5], -1, launch.window["GC"])
+    seen = _by_group(seen, launch.window["GC"]).reshape(
+        lines, out_w, *seen.shape[3:5], -1, launch.window["GC"]
+    )
     upstream = _by_group(dy.reshape(lines, out_w, outputs), launch.window["GO"])
     starts = range(0, lines, lines_a_part)
     assert len(starts) == launch.grid[2]

@@ -21,7 +21,8 @@ def _taps(size: Any, out: Any, kernel: Any, stride: Any, pad: Any) -> Iterator[t
 
 
 @twin
-def max_pool(launch, x, h, w, channels, out_h, out_w, kh, kw, sh, sw, pad_h, pad_w, pixels):
+def max_pool(launch, x, h, w, vecs, out_h, out_w, kh, kw, sh, sw, pad_h, pad_w, pixels):
+    channels = vecs * launch.build.width
     x = x.reshape(-1, h, w, channels)
     best = np.zeros((len(x), out_h, out_w, channels))
     winner = np.full(best.shape, -1)
@@ -34,7 +35,8 @@ def max_pool(launch, x, h, w, channels, out_h, out_w, kh, kw, sh, sw, pad_h, pad
 
 
 @twin
-def max_pool_back(launch, dy, winner, h, w, channels, out_h, out_w, kh, kw, sh, sw, pad_h, pad_w, pixels):
+def max_pool_back(launch, dy, winner, h, w, vecs, out_h, out_w, kh, kw, sh, sw, pad_h, pad_w, pixels):
+    channels = vecs * launch.build.width
     dy, winner = (a.reshape(-1, out_h, out_w, channels) for a in (dy, winner))
     dx = np.zeros((len(dy), h, w, channels))
     for tap, i, j, row, col in _taps((h, w), (out_h, out_w), (kh, kw), (sh, sw), (pad_h, pad_w)):
@@ -43,7 +45,8 @@ def max_pool_back(launch, dy, winner, h, w, channels, out_h, out_w, kh, kw, sh, 
 
 
 @twin
-def avg_pool(launch, x, counts, h, w, channels, out_h, out_w, kh, kw, sh, sw, pad_h, pad_w, pixels):
+def avg_pool(launch, x, counts, h, w, vecs, out_h, out_w, kh, kw, sh, sw, pad_h, pad_w, pixels):
+    channels = vecs * launch.build.width
     x = x.reshape(-1, h, w, channels)
     sums = np.zeros((len(x), out_h, out_w, channels))
     for _, i, j, row, col in _taps((h, w), (out_h, out_w), (kh, kw), (sh, sw), (pad_h, pad_w)):
@@ -52,7 +55,8 @@ def avg_pool(launch, x, counts, h, w, channels, out_h, out_w, kh, kw, sh, sw, pa
 
 
 @twin
-def avg_pool_back(launch, dy, counts, h, w, channels, out_h, out_w, kh, kw, sh, sw, pad_h, pad_w, pixels):
+def avg_pool_back(launch, dy, counts, h, w, vecs, out_h, out_w, kh, kw, sh, sw, pad_h, pad_w, pixels):
+    channels = vecs * launch.build.width
     shares = dy.reshape(-1, out_h, out_w, channels) / counts.reshape(out_h, out_w, 1)
     dx = np.zeros((len(shares), h, w, channels))
     for _, i, j, row, col in _taps((h, w), (out_h, out_w), (kh, kw), (sh, sw), (pad_h, pad_w)):
@@ -61,14 +65,16 @@ def avg_pool_back(launch, dy, counts, h, w, channels, out_h, out_w, kh, kw, sh, 
 
 
 @twin
-def global_max(launch, x, rows, channels):
+def global_max(launch, x, rows, vecs):
+    channels = vecs * launch.build.width
     x = x.reshape(-1, rows, channels)
     winner = x.argmax(axis=1)  # the first; NumPy takes NaN for the largest
     return np.take_along_axis(x, winner[:, None], axis=1), winner
 
 
 @twin
-def global_max_back(launch, dy, winner, h, w, channels, pixels):
+def global_max_back(launch, dy, winner, h, w, vecs, pixels):
+    channels = vecs * launch.build.width
     dy, winner = (a.reshape(-1, 1, channels) for a in (dy, winner))
     return np.where(np.arange(h * w)[:, None] == winner, dy, 0.0)
 
@@ -108,7 +114,9 @@ def add_bias(launch, x, b, count, channels, with_relu):
 def gates(launch, logits, b, count, channels, kind, scale, bias, *absent):
     a = logits.reshape(-1, channels) + (0 if b is None else b)
     with np.errstate(over="ignore"):
-        s = {SIGMOID: lambda: 1 / (1 + np.exp(-a)), TANH: lambda: np.tanh(a), RELU: lambda: np.maximum(a, 0)}[kind]()
+        s = {SIGMOID: lambda: 1 / (1 + np.exp(-a)), TANH: lambda: np.tanh(a), RELU: lambda: np.maximum(a, 0)}[
+            kind
+        ]()
     return s if absent else (s, s * scale, s * bias)
 
 

@@ -93,6 +93,14 @@ def column_sums(launch, x, count, channels):
 
 
 @twin
+def move_running(launch, mean, var, channels, unbiased, momentum, running_mean, running_var):
+    return (
+        (1 - momentum) * running_mean + momentum * mean,
+        (1 - momentum) * running_var + momentum * unbiased * var,
+    )
+
+
+@twin
 def normalise(launch, x, rows, vecs, rows_a_part, mean, scale, bias, step, shortcut, with_relu):
     x = _images(launch, x, rows, vecs)
     of_images = (launch.grid[2] if step else 1), 1, x.shape[2]

@@ -8,20 +8,19 @@ constexpr int WIDE = 4;
 
 extern "C" __global__ void __launch_bounds__(THREADS) grouped(
     const Real* __restrict__ x, const Real* __restrict__ weights, int h, int w, int channels, int outputs,
-    int out_h, int out_w, int pad_h, int pad_w, long long lines, Real* __restrict__ y) {
+    int out_h, int out_w, int pad_h, int pad_w, int lines, Real* __restrict__ y) {
   const int o = blockIdx.y * blockDim.x + threadIdx.x;
   const int strips = (out_w + WIDE - 1) / WIDE;
-  const long long strip = (long long)blockIdx.x * blockDim.y + threadIdx.y;
+  const int strip = blockIdx.x * blockDim.y + threadIdx.y;
   if (o >= outputs || strip >= lines * strips) return;
-  const int j = (int)(strip % strips) * WIDE, i = (int)(strip / strips % out_h);
-  const long long image = strip / strips / out_h;
+  const int j = strip % strips * WIDE, index = strip / strips, i = index % out_h, image = index / out_h;
   const Real* kernel = weights + (long long)o * (KH * KW * GC);
   const int first = o / GO * GC;
   Real sum[WIDE] = {};
   for (int p = 0; p < KH; ++p) {
     const int row = i * SH + p * DH - pad_h;
     if (row < 0 || row >= h) continue;
-    const Real* line = x + (image * h + row) * w * channels + first;
+    const Real* line = x + (long long)(image * h + row) * w * channels + first;
 #pragma unroll
     for (int q = 0; q < KW; ++q)
 #pragma unroll
@@ -34,18 +33,17 @@ extern "C" __global__ void __launch_bounds__(THREADS) grouped(
       }
   }
   for (int k = 0; k < WIDE; ++k)
-    if (j + k < out_w) y[((image * out_h + i) * out_w + j + k) * outputs + o] = sum[k];
+    if (j + k < out_w) y[((long long)(image * out_h + i) * out_w + j + k) * outputs + o] = sum[k];
 }
 
 // One thread a (pixel, channel) of x.
 extern "C" __global__ void __launch_bounds__(THREADS) grouped_back(
     const Real* __restrict__ dy, const Real* __restrict__ weights, int h, int w, int channels, int outputs,
-    int out_h, int out_w, int pad_h, int pad_w, long long pixels, Real* __restrict__ dx) {
+    int out_h, int out_w, int pad_h, int pad_w, int pixels, Real* __restrict__ dx) {
   const int c = blockIdx.y * blockDim.x + threadIdx.x;
-  const long long pixel = (long long)blockIdx.x * blockDim.y + threadIdx.y;
+  const int pixel = blockIdx.x * blockDim.y + threadIdx.y;
   if (c >= channels || pixel >= pixels) return;
-  const int col = (int)(pixel % w), row = (int)(pixel / w % h);
-  const long long image = pixel / ((long long)w * h);
+  const int col = pixel % w, line = pixel / w, row = line % h, image = line / h;
   const int first = c / GC * GO, inner = c % GC;
   Real sum = 0;
 #pragma unroll
@@ -54,12 +52,12 @@ extern "C" __global__ void __launch_bounds__(THREADS) grouped_back(
     for (int q = 0; q < KW; ++q) {
       const int i = row + pad_h - p * DH, j = col + pad_w - q * DW;
       if (i < 0 || j < 0 || i % SH || j % SW || i / SH >= out_h || j / SW >= out_w) continue;
-      const Real* upstream = dy + ((image * out_h + i / SH) * out_w + j / SW) * outputs + first;
+      const Real* upstream = dy + ((long long)(image * out_h + i / SH) * out_w + j / SW) * outputs + first;
 #pragma unroll
       for (int o = 0; o < GO; ++o)
         sum += upstream[o] * weights[((long long)(first + o) * (KH * KW) + p * KW + q) * GC + inner];
     }
-  dx[pixel * channels + c] = sum;
+  dx[(long long)pixel * channels + c] = sum;
 }
 
 // dw over each part of the output's lines (n, i): (parts, KH, GC, KW, O); `column_sums` adds the parts up. A thread

@@ -10,32 +10,47 @@ __device__ __forceinline__ int column(int c, int tap, int group_channels) {
 // One thread a (tap, channels) of an output pixel: the grid is (tap x channels, output pixels).
 extern "C" __global__ void __launch_bounds__(THREADS) patches(
     const Real* __restrict__ x, int h, int w, int vecs, int group_vecs, int out_h, int out_w, int pad_h,
-    int pad_w, long long pixels, Real* __restrict__ columns) {
+    int pad_w, int pixels, Real* __restrict__ columns) {
   const int c = blockIdx.y * blockDim.x + threadIdx.x;
-  const long long pixel = (long long)blockIdx.x * blockDim.y + threadIdx.y;
+  const int pixel = blockIdx.x * blockDim.y + threadIdx.y;
   if (c >= vecs || pixel >= pixels) return;
-  const int j = (int)(pixel % out_w), i = (int)(pixel / out_w % out_h);
-  const long long image = pixel / ((long long)out_w * out_h);
+  const int j = pixel % out_w, line = pixel / out_w, i = line % out_h, image = line / out_h;
 #pragma unroll
   for (int p = 0; p < KH; ++p)
 #pragma unroll
     for (int q = 0; q < KW; ++q) {
       const int row = i * SH + p * DH - pad_h, col = j * SW + q * DW - pad_w;
       Vec value = filled(0);
-      if (row >= 0 && row < h && col >= 0 && col < w) value = load(x, ((image * h + row) * w + col) * vecs + c);
-      store(columns, pixel * (KH * KW) * vecs + column(c, p * KW + q, group_vecs), value);
+      if (row >= 0 && row < h && col >= 0 && col < w) value = load(x, ((long long)(image * h + row) * w + col) * vecs + c);
+      store(columns, (long long)pixel * (KH * KW) * vecs + column(c, p * KW + q, group_vecs), value);
     }
+}
+
+// The same for few channels, of which a row of threads would be too short to write to memory in one go: here one
+// thread has one entry of a row of `columns`.
+extern "C" __global__ void __launch_bounds__(THREADS) narrow_patches(
+    const Real* __restrict__ x, int h, int w, int vecs, int group_vecs, int out_h, int out_w, int pad_h,
+    int pad_w, int pixels, Real* __restrict__ columns) {
+  const int k = blockIdx.y * blockDim.x + threadIdx.x, pixel = blockIdx.x * blockDim.y + threadIdx.y;
+  if (k >= KH * KW * vecs || pixel >= pixels) return;
+  const int tap = k / group_vecs % (KH * KW), p = tap / KW, q = tap % KW;
+  const int c = k / (group_vecs * KH * KW) * group_vecs + k % group_vecs;
+  const int j = pixel % out_w, line = pixel / out_w, i = line % out_h, image = line / out_h;
+  const int row = i * SH + p * DH - pad_h, col = j * SW + q * DW - pad_w;
+  Vec value = filled(0);
+  if (row >= 0 && row < h && col >= 0 && col < w)
+    value = load(x, ((long long)(image * h + row) * w + col) * vecs + c);
+  store(columns, (long long)pixel * (KH * KW) * vecs + k, value);
 }
 
 // dx: each entry collects from all windows that saw it. One thread a (pixel, channels) of x.
 extern "C" __global__ void __launch_bounds__(THREADS) from_patches(
     const Real* __restrict__ columns, int h, int w, int vecs, int group_vecs, int out_h, int out_w, int pad_h,
-    int pad_w, long long pixels, Real* __restrict__ dx) {
+    int pad_w, int pixels, Real* __restrict__ dx) {
   const int c = blockIdx.y * blockDim.x + threadIdx.x;
-  const long long pixel = (long long)blockIdx.x * blockDim.y + threadIdx.y;
+  const int pixel = blockIdx.x * blockDim.y + threadIdx.y;
   if (c >= vecs || pixel >= pixels) return;
-  const int col = (int)(pixel % w), row = (int)(pixel / w % h);
-  const long long image = pixel / ((long long)w * h);
+  const int col = pixel % w, line = pixel / w, row = line % h, image = line / h;
   Vec sum = filled(0);
 #pragma unroll
   for (int p = 0; p < KH; ++p)
@@ -43,9 +58,9 @@ extern "C" __global__ void __launch_bounds__(THREADS) from_patches(
     for (int q = 0; q < KW; ++q) {
       const int i = row + pad_h - p * DH, j = col + pad_w - q * DW;  // i SH = row + pad_h - p DH
       if (i < 0 || j < 0 || i % SH || j % SW || i / SH >= out_h || j / SW >= out_w) continue;
-      const long long window = (image * out_h + i / SH) * out_w + j / SW;
-      const Vec part = load(columns, window * (KH * KW) * vecs + column(c, p * KW + q, group_vecs));
+      const int window = (image * out_h + i / SH) * out_w + j / SW;
+      const Vec part = load(columns, (long long)window * (KH * KW) * vecs + column(c, p * KW + q, group_vecs));
       for (int k = 0; k < V; ++k) sum.v[k] += part.v[k];
     }
-  store(dx, pixel * vecs + c, sum);
+  store(dx, (long long)pixel * vecs + c, sum);
 }

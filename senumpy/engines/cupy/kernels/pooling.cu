@@ -1,117 +1,142 @@
-// Pools over windows and over whole images. One thread a (pixel, channel) of what is written.
+// Pools over windows and over whole images. One thread a (pixel, channels) of what is written.
+
+struct alignas(V) Taps {
+  unsigned char v[V];
+};
 
 struct Place {
-  int c, row, col;
-  long long image, pixel;
+  int c, row, col, image;
+  long long at;  // in Vec
   bool inside;
 };
 
-__device__ __forceinline__ Place place(int channels, int h, int w, long long pixels) {
-  Place at;
-  at.c = blockIdx.y * blockDim.x + threadIdx.x;
-  at.pixel = (long long)blockIdx.x * blockDim.y + threadIdx.y;
-  at.inside = at.c < channels && at.pixel < pixels;
-  at.col = (int)(at.pixel % w);
-  at.row = (int)(at.pixel / w % h);
-  at.image = at.pixel / ((long long)w * h);
-  return at;
+__device__ __forceinline__ Place place(int vecs, int h, int w, int pixels) {
+  const int pixel = blockIdx.x * blockDim.y + threadIdx.y, line = pixel / w;
+  Place p;
+  p.c = blockIdx.y * blockDim.x + threadIdx.x;
+  p.inside = p.c < vecs && pixel < pixels;
+  p.col = pixel % w;
+  p.row = line % h;
+  p.image = line / h;
+  p.at = (long long)pixel * vecs + p.c;
+  return p;
+}
+
+// Where (row, col) of an image lies, in Vec.
+__device__ __forceinline__ long long at(const Place& p, int row, int col, int h, int w, int vecs) {
+  return ((long long)(p.image * h + row) * w + col) * vecs + p.c;
 }
 
 // The maximum of each window and which tap it came from: of equal ones the first; NaN wins.
 extern "C" __global__ void __launch_bounds__(THREADS) max_pool(
-    const Real* __restrict__ x, int h, int w, int channels, int out_h, int out_w, int kh, int kw, int sh, int sw,
-    int pad_h, int pad_w, long long pixels, Real* __restrict__ y, unsigned char* __restrict__ winner) {
-  const Place at = place(channels, out_h, out_w, pixels);
-  if (!at.inside) return;
-  Real best = 0;
-  int tap = -1;
+    const Real* __restrict__ x, int h, int w, int vecs, int out_h, int out_w, int kh, int kw, int sh, int sw,
+    int pad_h, int pad_w, int pixels, Real* __restrict__ y, unsigned char* __restrict__ winner) {
+  const Place me = place(vecs, out_h, out_w, pixels);
+  if (!me.inside) return;
+  Vec best = filled(0);
+  Taps taps;
+  bool first = true;
   for (int p = 0; p < kh; ++p)
     for (int q = 0; q < kw; ++q) {
-      const int row = at.row * sh + p - pad_h, col = at.col * sw + q - pad_w;
+      const int row = me.row * sh + p - pad_h, col = me.col * sw + q - pad_w;
       if (row < 0 || row >= h || col < 0 || col >= w) continue;
-      const Real rival = x[((at.image * h + row) * w + col) * channels + at.c];
-      if (tap < 0 || rival > best || rival != rival) {
-        best = rival;
-        tap = p * kw + q;
-      }
+      const Vec rival = load(x, at(me, row, col, h, w, vecs));
+      for (int j = 0; j < V; ++j)
+        if (first || rival.v[j] > best.v[j] || rival.v[j] != rival.v[j]) {
+          best.v[j] = rival.v[j];
+          taps.v[j] = (unsigned char)(p * kw + q);
+        }
+      first = false;
     }
-  y[at.pixel * channels + at.c] = best;
-  winner[at.pixel * channels + at.c] = (unsigned char)tap;
+  store(y, me.at, best);
+  ((Taps*)winner)[me.at] = taps;
 }
 
 // An entry collects the gradient of all windows that it won.
 extern "C" __global__ void __launch_bounds__(THREADS) max_pool_back(
-    const Real* __restrict__ dy, const unsigned char* __restrict__ winner, int h, int w, int channels, int out_h,
-    int out_w, int kh, int kw, int sh, int sw, int pad_h, int pad_w, long long pixels, Real* __restrict__ dx) {
-  const Place at = place(channels, h, w, pixels);
-  if (!at.inside) return;
-  Real sum = 0;
+    const Real* __restrict__ dy, const unsigned char* __restrict__ winner, int h, int w, int vecs, int out_h,
+    int out_w, int kh, int kw, int sh, int sw, int pad_h, int pad_w, int pixels, Real* __restrict__ dx) {
+  const Place me = place(vecs, h, w, pixels);
+  if (!me.inside) return;
+  Vec sum = filled(0);
   for (int p = 0; p < kh; ++p)
     for (int q = 0; q < kw; ++q) {
-      const int i = at.row + pad_h - p, j = at.col + pad_w - q;
+      const int i = me.row + pad_h - p, j = me.col + pad_w - q;
       if (i < 0 || j < 0 || i % sh || j % sw || i / sh >= out_h || j / sw >= out_w) continue;
-      const long long window = ((at.image * out_h + i / sh) * out_w + j / sw) * channels + at.c;
-      if (winner[window] == p * kw + q) sum += dy[window];
+      const long long window = at(me, i / sh, j / sw, out_h, out_w, vecs);
+      const Taps taps = ((const Taps*)winner)[window];
+      const Vec g = load(dy, window);
+      for (int k = 0; k < V; ++k)
+        if (taps.v[k] == p * kw + q) sum.v[k] += g.v[k];
     }
-  dx[at.pixel * channels + at.c] = sum;
+  store(dx, me.at, sum);
 }
 
 // The mean of each window; `counts` (out_h, out_w) says what its sum is divided by.
 extern "C" __global__ void __launch_bounds__(THREADS) avg_pool(
-    const Real* __restrict__ x, const Real* __restrict__ counts, int h, int w, int channels, int out_h, int out_w,
-    int kh, int kw, int sh, int sw, int pad_h, int pad_w, long long pixels, Real* __restrict__ y) {
-  const Place at = place(channels, out_h, out_w, pixels);
-  if (!at.inside) return;
-  Real sum = 0;
+    const Real* __restrict__ x, const Real* __restrict__ counts, int h, int w, int vecs, int out_h, int out_w,
+    int kh, int kw, int sh, int sw, int pad_h, int pad_w, int pixels, Real* __restrict__ y) {
+  const Place me = place(vecs, out_h, out_w, pixels);
+  if (!me.inside) return;
+  Vec sum = filled(0);
   for (int p = 0; p < kh; ++p)
     for (int q = 0; q < kw; ++q) {
-      const int row = at.row * sh + p - pad_h, col = at.col * sw + q - pad_w;
-      if (row >= 0 && row < h && col >= 0 && col < w)
-        sum += x[((at.image * h + row) * w + col) * channels + at.c];
+      const int row = me.row * sh + p - pad_h, col = me.col * sw + q - pad_w;
+      if (row < 0 || row >= h || col < 0 || col >= w) continue;
+      const Vec value = load(x, at(me, row, col, h, w, vecs));
+      for (int j = 0; j < V; ++j) sum.v[j] += value.v[j];
     }
-  y[at.pixel * channels + at.c] = sum / counts[at.row * out_w + at.col];
+  const Real count = counts[me.row * out_w + me.col];
+  for (int j = 0; j < V; ++j) sum.v[j] /= count;
+  store(y, me.at, sum);
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS) avg_pool_back(
-    const Real* __restrict__ dy, const Real* __restrict__ counts, int h, int w, int channels, int out_h,
-    int out_w, int kh, int kw, int sh, int sw, int pad_h, int pad_w, long long pixels, Real* __restrict__ dx) {
-  const Place at = place(channels, h, w, pixels);
-  if (!at.inside) return;
-  Real sum = 0;
+    const Real* __restrict__ dy, const Real* __restrict__ counts, int h, int w, int vecs, int out_h, int out_w,
+    int kh, int kw, int sh, int sw, int pad_h, int pad_w, int pixels, Real* __restrict__ dx) {
+  const Place me = place(vecs, h, w, pixels);
+  if (!me.inside) return;
+  Vec sum = filled(0);
   for (int p = 0; p < kh; ++p)
     for (int q = 0; q < kw; ++q) {
-      const int i = at.row + pad_h - p, j = at.col + pad_w - q;
+      const int i = me.row + pad_h - p, j = me.col + pad_w - q;
       if (i < 0 || j < 0 || i % sh || j % sw || i / sh >= out_h || j / sw >= out_w) continue;
-      const long long window = (at.image * out_h + i / sh) * out_w + j / sw;
-      sum += dy[window * channels + at.c] / counts[i / sh * out_w + j / sw];
+      const Vec g = load(dy, at(me, i / sh, j / sw, out_h, out_w, vecs));
+      const Real count = counts[i / sh * out_w + j / sw];
+      for (int k = 0; k < V; ++k) sum.v[k] += g.v[k] / count;
     }
-  dx[at.pixel * channels + at.c] = sum;
+  store(dx, me.at, sum);
 }
 
-// The maximum of each image's channels, and the first pixel that has it: one thread a (image, channel).
+// The maximum of each image's channels, and the first pixel that has it: one thread a (image, channels).
 extern "C" __global__ void __launch_bounds__(THREADS) global_max(
-    const Real* __restrict__ x, int rows, int channels, Real* __restrict__ y, int* __restrict__ winner) {
+    const Real* __restrict__ x, int rows, int vecs, Real* __restrict__ y, int* __restrict__ winner) {
   const int c = blockIdx.x * blockDim.x + threadIdx.x;
-  if (c >= channels) return;
-  const Real* image = x + (long long)blockIdx.y * rows * channels + c;
-  Real best = image[0];
-  int first = 0;
+  if (c >= vecs) return;
+  const long long image = (long long)blockIdx.y * rows * vecs + c, own = (long long)blockIdx.y * vecs + c;
+  Vec best = load(x, image);
+  int first[V] = {};
+#pragma unroll 4
   for (int row = 1; row < rows; ++row) {
-    const Real rival = image[(long long)row * channels];
-    if (best == best && (rival > best || rival != rival)) {
-      best = rival;
-      first = row;
-    }
+    const Vec rival = load(x, image + (long long)row * vecs);
+    for (int j = 0; j < V; ++j)
+      if (best.v[j] == best.v[j] && (rival.v[j] > best.v[j] || rival.v[j] != rival.v[j])) {
+        best.v[j] = rival.v[j];
+        first[j] = row;
+      }
   }
-  y[(long long)blockIdx.y * channels + c] = best;
-  winner[(long long)blockIdx.y * channels + c] = first;
+  store(y, own, best);
+  for (int j = 0; j < V; ++j) winner[own * V + j] = first[j];
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS) global_max_back(
-    const Real* __restrict__ dy, const int* __restrict__ winner, int h, int w, int channels, long long pixels,
+    const Real* __restrict__ dy, const int* __restrict__ winner, int h, int w, int vecs, int pixels,
     Real* __restrict__ dx) {
-  const Place at = place(channels, h, w, pixels);
-  if (!at.inside) return;
-  const long long own = at.image * channels + at.c;
-  dx[at.pixel * channels + at.c] = winner[own] == at.row * w + at.col ? dy[own] : (Real)0;
+  const Place me = place(vecs, h, w, pixels);
+  if (!me.inside) return;
+  const long long own = (long long)me.image * vecs + me.c;
+  const Vec g = load(dy, own);
+  Vec value;
+  for (int j = 0; j < V; ++j) value.v[j] = winner[own * V + j] == me.row * w + me.col ? g.v[j] : (Real)0;
+  store(dx, me.at, value);
 }

@@ -6,6 +6,9 @@
 // Activations lie in memory as (N, H, W, C): rows of channels, one row a pixel. A pass over them has blocks of
 // (channels / V) x rows threads and the grid (channels, parts of an image, images).
 
+// Pixels, of all images together, are counted in 32 bits: a division in 64 takes as long as several loads. Numbers
+// of an array are counted in 64.
+
 struct alignas(V * sizeof(Real)) Vec {
   Real v[V];
 };

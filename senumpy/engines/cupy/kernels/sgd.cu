@@ -14,6 +14,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) sgd(
   const long long size = tensors[3 * count + tensor], first = firsts[blockIdx.x];
   const long long last = first + a_block < size ? first + a_block : size;
   const Real decay = (Real)decays[tensor], rate = (Real)lr, m = (Real)momentum;
+#pragma unroll 4
   for (long long i = first + threadIdx.x; i < last; i += blockDim.x) {
     const Real g = gradient[i] + decay * value[i], v = m * velocity[i] + g;
     velocity[i] = v;

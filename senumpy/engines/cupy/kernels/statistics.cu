@@ -78,7 +78,7 @@ __device__ __forceinline__ Moments image_moments(
 }
 
 // All parts: what batch norm needs of each channel, and of each image's channels the mean of xhat (`xhat_mean`,
-// (N, C)) and that of the result (`z`, SE's squeeze). Blocks of 32 channels x 8 threads that share the images.
+// (N, C)) and that of the result (`z`, SE's squeeze). A column of threads shares a channel's images.
 extern "C" __global__ void __launch_bounds__(THREADS) batch_moments(
     const Real* __restrict__ part_mean, const Real* __restrict__ part_square, int images, int parts, int rows,
     int rows_a_part, int channels, const Real* __restrict__ gamma, const Real* __restrict__ beta, double eps,
@@ -141,7 +141,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) part_sums(
   }
 }
 
-// Sum over the first axis of (count, C), in blocks of 32 channels x 8 threads; `groups` such sums beside each
+// Sum over the first axis of (count, C), by columns of threads; `groups` such sums beside each
 // other (the grid's second axis): (groups, count, C) -> (groups, C).
 extern "C" __global__ void __launch_bounds__(THREADS) column_sums(
     const Real* __restrict__ x, int count, int channels, Real* __restrict__ sums) {

@@ -55,25 +55,27 @@ __device__ __forceinline__ void times_gt(const Real* m, Real* t, int from, int t
 
 struct Tile {
   int c, row, col;  // the tile's first row and column of the result
-  long long image, index;
+  int image;
+  long long index;
   bool inside;
 };
 
-__device__ __forceinline__ Tile tile(int channels, int tiles_h, int tiles_w, long long tiles) {
+__device__ __forceinline__ Tile tile(int channels, int tiles_h, int tiles_w, int tiles) {
+  const int index = blockIdx.x * blockDim.y + threadIdx.y, line = index / tiles_w;
   Tile t;
   t.c = blockIdx.y * blockDim.x + threadIdx.x;
-  t.index = (long long)blockIdx.x * blockDim.y + threadIdx.y;
-  t.inside = t.c < channels && t.index < tiles;
-  t.col = (int)(t.index % tiles_w) * 4;
-  t.row = (int)(t.index / tiles_w % tiles_h) * 4;
-  t.image = t.index / tiles_w / tiles_h;
+  t.inside = t.c < channels && index < tiles;
+  t.col = index % tiles_w * 4;
+  t.row = line % tiles_h * 4;
+  t.image = line / tiles_h;
+  t.index = index;
   return t;
 }
 
 // B^T d B of each tile of x (N, h, w, C), with zeros around it.
 extern "C" __global__ void __launch_bounds__(THREADS) winograd_image(
     const Real* __restrict__ x, int h, int w, int channels, int tiles_h, int tiles_w, int pad_h, int pad_w,
-    long long tiles, Real* __restrict__ out) {
+    int tiles, Real* __restrict__ out) {
   const Tile t = tile(channels, tiles_h, tiles_w, tiles);
   if (!t.inside) return;
   Real half[36], d[6], line[6];
@@ -83,7 +85,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) winograd_image(
     for (int i = 0; i < 6; ++i) {
       const int row = t.row + i - pad_h, col = t.col + j - pad_w;
       const bool in = row >= 0 && row < h && col >= 0 && col < w;
-      d[i] = in ? x[((t.image * h + row) * w + col) * channels + t.c] : (Real)0;
+      d[i] = in ? x[((long long)(t.image * h + row) * w + col) * channels + t.c] : (Real)0;
     }
     times_bt(d, half + j, 1, 6);
   }
@@ -97,7 +99,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) winograd_image(
 
 // Y = A^T m A of each tile, as far as it lies in the result (N, h, w, channels).
 extern "C" __global__ void __launch_bounds__(THREADS) winograd_result(
-    const Real* __restrict__ m, int h, int w, int channels, int tiles_h, int tiles_w, long long tiles,
+    const Real* __restrict__ m, int h, int w, int channels, int tiles_h, int tiles_w, int tiles,
     Real* __restrict__ y) {
   const Tile t = tile(channels, tiles_h, tiles_w, tiles);
   if (!t.inside) return;
@@ -114,13 +116,13 @@ extern "C" __global__ void __launch_bounds__(THREADS) winograd_result(
 #pragma unroll
     for (int j = 0; j < 4; ++j)
       if (t.row + i < h && t.col + j < w)
-        y[((t.image * h + t.row + i) * w + t.col + j) * channels + t.c] = line[j];
+        y[((long long)(t.image * h + t.row + i) * w + t.col + j) * channels + t.c] = line[j];
   }
 }
 
 // A dY A^T of each tile of the upstream gradient (N, h, w, channels).
 extern "C" __global__ void __launch_bounds__(THREADS) winograd_upstream(
-    const Real* __restrict__ dy, int h, int w, int channels, int tiles_h, int tiles_w, long long tiles,
+    const Real* __restrict__ dy, int h, int w, int channels, int tiles_h, int tiles_w, int tiles,
     Real* __restrict__ out) {
   const Tile t = tile(channels, tiles_h, tiles_w, tiles);
   if (!t.inside) return;
@@ -130,7 +132,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) winograd_upstream(
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
       const bool in = t.row + i < h && t.col + j < w;
-      g[i] = in ? dy[((t.image * h + t.row + i) * w + t.col + j) * channels + t.c] : (Real)0;
+      g[i] = in ? dy[((long long)(t.image * h + t.row + i) * w + t.col + j) * channels + t.c] : (Real)0;
     }
     times_a(g, half + j, 1, 4);
   }
