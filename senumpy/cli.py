@@ -291,9 +291,8 @@ def _add_bench(parsers: Any) -> None:
         "bench",
         commands.bench,
         "measure speed and memory of operations and networks",
-        "Measure speed and memory of operations and networks beside PyTorch and ONNX Runtime, or with --engine "
-        "cupy on a GPU beside PyTorch: copy, kernels, train, inference, cost, memory, cifar, deterministic, "
-        "crossover.",
+        "Measure speed and memory beside PyTorch and ONNX Runtime; or, with --engine cupy, on a GPU beside "
+        "PyTorch: copy, kernels, train, inference, cost, memory, cifar, deterministic, crossover.",
     )
     parser.add_argument(
         "cases",

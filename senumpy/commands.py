@@ -222,7 +222,7 @@ def _bench_gpu(arguments: argparse.Namespace) -> int:
 
     for name in ("models", "threads"):
         if getattr(arguments, name):
-            raise InputError(f"--{name} is of the bench for processors: leave it out with --engine cupy")
+            raise InputError(f"--{name} is for processors: leave it out with --engine cupy")
     given = {"device": arguments.device, "batch": arguments.batch_size, "repeats": arguments.repeats}
     settings = gpu.Settings(**{name: value for name, value in given.items() if value is not None})
     if arguments.plot is not None and "crossover" not in gpu.select_works(arguments.cases):
@@ -244,7 +244,7 @@ def _bench_processor(arguments: argparse.Namespace) -> int:
 
     for name in ("device", "batch-size"):
         if getattr(arguments, name.replace("-", "_")) is not None:
-            raise InputError(f"--{name} goes with --engine cupy: the cases for processors have their batches")
+            raise InputError(f"--{name} goes with --engine cupy; the cases for processors are as they are")
     threads = arguments.threads or default_threads()
     models = arguments.models  # what is asked for is checked before anything is measured
     bench.check_settings(arguments.cases, arguments.engine, arguments.repeats, models=models)

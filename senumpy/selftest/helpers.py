@@ -18,11 +18,13 @@ def helper_checks(engine: Engine, oracle: Engine, seed: int) -> Iterator[Check]:
     """Yield checks of the array helpers and of what layers call in inference."""
     parts: dict[str, Callable[[Engine, Engine, np.random.Generator], Iterator[Outcome]]] = {
         "asarray": _asarray,
+        "PyTorch's tensors": _tensors,
         "zeros": _zeros,
         "normal": _normal,
         "shifted": _shifted,
         "times": _times,
         "add_gradients": _add_gradients,
+        "move_running": _move_running,
         "sgd_update": _sgd_update,
         "sgd_update_all": _sgd_update_all,
         "prepare_images": _prepare_images,
@@ -49,6 +51,26 @@ def _asarray(engine: Engine, oracle: Engine, rng: np.random.Generator) -> Iterat
     own = engine.asarray(np.arange(3.0))
     same = np.array_equal(to_host(engine, engine.asarray(own)), np.arange(3.0))
     yield holds("its own arrays", same, "asarray changes an array of its engine")
+
+
+def _tensors(engine: Engine, oracle: Engine, rng: np.random.Generator) -> Iterator[Outcome]:
+    """Yield whether tensors share their memory with this engine's arrays, where PyTorch is installed."""
+    try:
+        import torch
+    except ImportError:
+        return
+    on_gpu = engine.device_memory() is not None
+    on_processor = isinstance(engine.asarray(np.zeros(1)), np.ndarray)
+    if not on_processor and not (on_gpu and torch.cuda.is_available()):
+        return
+    tensor = torch.zeros(2, 3, 4, 5, device="cuda" if on_gpu else "cpu")
+    array = engine.asarray(tensor)
+    array[1, 2, 3, 4] = 7.0
+    yield holds("taken without a copy", float(tensor[1, 2, 3, 4]) == 7.0, "the tensor doesn't see a change")
+    back = torch.as_tensor(array, device=tensor.device)
+    back[0, 0, 0, 0] = 5.0
+    same = to_host(engine, array)[0, 0, 0, 0] == 5.0
+    yield holds("given without a copy", same, "the array doesn't see a change of its tensor")
 
 
 def _zeros(engine: Engine, oracle: Engine, rng: np.random.Generator) -> Iterator[Outcome]:
@@ -96,6 +118,19 @@ def _add_gradients(engine: Engine, oracle: Engine, rng: np.random.Generator) -> 
     got = to_host(engine, engine.add_gradients(engine.asarray(a.copy()), part))
     yield holds("sum", np.array_equal(got, a + b), "found other sums")
     yield holds("part", np.array_equal(to_host(engine, part), b), "the part was changed")
+
+
+def _move_running(engine: Engine, oracle: Engine, rng: np.random.Generator) -> Iterator[Outcome]:
+    """Yield whether batch norm's running statistics move as they should."""
+    for dtype, limit in (("float32", 1e-6), ("float64", 1e-15)):
+        arrays = [rng.normal(size=300).astype(dtype) for _ in range(4)]
+        found = []
+        for e in (engine, oracle):
+            running_mean, running_var, mean, var = (e.asarray(array.copy()) for array in arrays)
+            e.move_running(running_mean, running_var, mean, var, count=9, momentum=0.1)
+            found.append([to_host(e, running) for running in (running_mean, running_var)])
+        for name, got, want in zip(("mean", "variance"), *found, strict=True):
+            yield within(f"{dtype}, {name}", got, want, limit * (1.0 + largest(want)))
 
 
 def _sgd_update(engine: Engine, oracle: Engine, rng: np.random.Generator) -> Iterator[Outcome]:

@@ -34,6 +34,15 @@ def test_bad_options(cupy, options, message):
         senumpy.engine("cupy", **options)
 
 
+def test_no_tf32_on_old_devices(cupy, monkeypatch):
+    real = cupy.cuda.runtime.getDeviceProperties
+    old = {"major": 7, "minor": 0}
+    monkeypatch.setattr(cupy.cuda.runtime, "getDeviceProperties", lambda number: {**real(number), **old})
+    with pytest.raises(senumpy.InputError, match=r"sm_70\) can't do that: wanted sm_80 or newer"):
+        senumpy.engine("cupy", precision="tf32")
+    assert senumpy.engine("cupy").precision == "float32"
+
+
 def failing(error):
     def fail(*args):
         raise error

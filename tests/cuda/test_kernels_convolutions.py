@@ -124,14 +124,14 @@ def test_grouped_back(engine, cupy, case, dtype, groups):
 @convolutions
 @every_dtype
 @pytest.mark.parametrize("groups", GROUPS, ids=str)
-@pytest.mark.parametrize("lines_a_part", [1, 3, 128])
-def test_grouped_weights(engine, cupy, case, dtype, groups, lines_a_part):
+@pytest.mark.parametrize(("across", "lines_a_part"), [(8, 1), (8, 128), (32, 3), (32, 11), (128, 128)])
+def test_grouped_weights(engine, cupy, case, dtype, groups, across, lines_a_part):
     found = _grouped(case, dtype, *groups)
-    (across,), block = columns(groups[1] * groups[2])
+    (blocks,), block = columns(groups[1] * groups[2], across)
     count = case.images * case.out[0]
     parts = -(-count // lines_a_part)
     compare(
-        engine, cupy, found.build, "grouped_weights", ((across, case.window[0] * groups[0], parts), block),
+        engine, cupy, found.build, "grouped_weights", ((blocks, case.window[0] * groups[0], parts), block),
         found.x, found.dy, *found.sizes, count, lines_a_part, Result(parts * found.weights.size),
         terms=lines_a_part * case.out[1],
     )  # fmt: skip

@@ -9,13 +9,13 @@ from tests.cuda.sources import THREADS, Build
 from tests.cuda.twins.compare import (
     DTYPES,
     DTYPES_AND_WIDTHS,
-    TWINS,
     Changed,
     Result,
     assert_close,
     compare,
     lines,
     tiles,
+    twin_of,
 )
 from tests.cuda.twins.others import RELU, SIGMOID, TANH
 
@@ -259,7 +259,7 @@ def test_sgd(engine, cupy, random, dtype, nesterov, a_block):
         momentum, nesterov,
     )  # fmt: skip
     exact = [[a.astype(np.float64) for a in kind] for kind in (values, gradients, velocities)]
-    expected = TWINS["sgd"](None, *exact, decays, lr, momentum, nesterov)
+    expected = twin_of("sgd")(None, *exact, decays, lr, momentum, nesterov)
     for found, wanted in zip((on_device[0], on_device[2]), expected, strict=True):
         for one, other in zip(found, wanted, strict=True):
             assert_close(cupy.asnumpy(one), other, 4)

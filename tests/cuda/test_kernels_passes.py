@@ -19,6 +19,7 @@ from tests.cuda.twins.compare import (
 from tests.cuda.twins.passes import BY_AFFINE, BY_RESULT, NO_RELU
 
 passes = pytest.mark.parametrize("geometry", GEOMETRIES, ids=str)
+shared_columns = pytest.mark.parametrize("across", [8, 32])  # of a block: 32 or 8 threads for each
 every_build = pytest.mark.parametrize(("dtype", "width"), DTYPES_AND_WIDTHS)
 
 
@@ -92,13 +93,14 @@ def test_part_moments(engine, cupy, normal, geometry, dtype, width, offset):
     )  # fmt: skip
 
 
+@shared_columns
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("squeeze", [False, True])
 @pytest.mark.parametrize(
     ("images", "rows", "rows_a_part", "channels"),
-    [(1, 1, 8, 1), (3, 13, 5, 33), (19, 16, 16, 32), (2, 9, 8, 70)],
+    [(1, 1, 8, 1), (3, 13, 5, 33), (41, 4, 4, 32), (2, 9, 8, 70)],
 )
-def test_batch_moments(engine, cupy, normal, dtype, squeeze, images, rows, rows_a_part, channels):
+def test_batch_moments(engine, cupy, normal, across, dtype, squeeze, images, rows, rows_a_part, channels):
     parts = -(-rows // rows_a_part)
     size = images * parts * channels
     mean, square = normal(size), normal(size) ** 2
@@ -106,7 +108,7 @@ def test_batch_moments(engine, cupy, normal, dtype, squeeze, images, rows, rows_
     results = [Result(channels) for _ in range(4)]
     of_images = [Result(images * channels) if squeeze else None for _ in range(2)]
     compare(
-        engine, cupy, Build("statistics", dtype, 1), "batch_moments", columns(channels), mean, square, *sizes,
+        engine, cupy, Build("statistics", dtype, 1), "batch_moments", columns(channels, across), mean, square, *sizes,
         normal(channels), normal(channels), 1e-3, *results, *of_images, terms=images * parts,
     )  # fmt: skip
 
@@ -125,12 +127,13 @@ def test_part_sums(engine, cupy, normal, geometry, dtype, width, with_other):
     )  # fmt: skip
 
 
+@shared_columns
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize(("groups", "count", "channels"), [(1, 1, 1), (1, 20, 33), (3, 5, 32), (2, 17, 70)])
-def test_column_sums(engine, cupy, normal, dtype, groups, count, channels):
-    (across,), block = columns(channels)
+@pytest.mark.parametrize(("groups", "count", "channels"), [(1, 1, 1), (1, 20, 33), (3, 5, 32), (2, 70, 70)])
+def test_column_sums(engine, cupy, normal, across, dtype, groups, count, channels):
+    (blocks,), block = columns(channels, across)
     compare(
-        engine, cupy, Build("statistics", dtype, 1), "column_sums", ((across, groups), block),
+        engine, cupy, Build("statistics", dtype, 1), "column_sums", ((blocks, groups), block),
         normal(groups * count * channels), count, channels, Result(groups * channels), terms=count,
     )  # fmt: skip
 
@@ -180,14 +183,15 @@ def test_gradient_sums(engine, cupy, normal, geometry, dtype, width, gate):
     )  # fmt: skip
 
 
+@shared_columns
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("with_se", [False, True])
-@pytest.mark.parametrize(("count", "channels"), [(1, 1), (7, 33), (20, 70)])
-def test_parameter_gradients(engine, cupy, normal, dtype, with_se, count, channels):
+@pytest.mark.parametrize(("count", "channels"), [(1, 1), (7, 33), (70, 40)])
+def test_parameter_gradients(engine, cupy, normal, across, dtype, with_se, count, channels):
     g0, g1 = (normal(count * channels) for _ in range(2))
     se = [normal(count * channels) if with_se else None for _ in range(3)]
     compare(
-        engine, cupy, Build("normalise", dtype, 1), "parameter_gradients", columns(channels), g0, g1, *se,
+        engine, cupy, Build("normalise", dtype, 1), "parameter_gradients", columns(channels, across), g0, g1, *se,
         count, channels, 11.0 * count, *(Result(channels) for _ in range(4)), terms=2 * count,
     )  # fmt: skip
 

@@ -12,8 +12,8 @@ def test_the_engine_holds_its_contract(cupy, tmp_path, capsys):
     printed = capsys.readouterr().out
     assert status == 0, printed
     report = json.loads((tmp_path / "report.json").read_text())
-    assert report["engine"].startswith("cupy (device 0: Emulated GPU")
-    assert report["failed"] == 0
+    assert report["describe"].startswith("cupy (device 0: Emulated GPU")
+    assert report["ok"]
     assert report["checks"] > 3000
     assert max(map(len, printed.splitlines())) <= 80
 

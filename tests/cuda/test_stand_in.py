@@ -147,7 +147,10 @@ GEMM = "handle, transa, transb, m, n, k, alpha, A, lda, B, ldb, beta, C, ldc"
 BATCHED = (
     "handle, transa, transb, m, n, k, alpha, A, lda, strideA, B, ldb, strideB, beta, C, ldc, strideC, "
     "batchCount"
-) @ pytest.mark.parametrize(
+)
+
+
+@pytest.mark.parametrize(
     ("name", "wanted"),
     [
         ("sgemm", GEMM),
@@ -157,8 +160,6 @@ BATCHED = (
         ("setMathMode", "handle, mode"),
     ],
 )
-
-
 def test_products_take_their_parameters_in_this_order(cublas, name, wanted):
     assert parameters(cublas, name) == wanted
 

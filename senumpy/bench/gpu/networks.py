@@ -52,11 +52,12 @@ def measure_cost(session: Session) -> None:
     settings = session.settings
     for precision in PRECISIONS:
         title = f"cost of SE, training step, batch {settings.batch}, {precision}"
-        contenders = []
-        for model in (settings.model, settings.plain):
-            work = replace(_work(session, train=True), model=model)
-            contenders.append(our_contender(session, work, precision, name=f"{OURS} {model}"))
-            contenders += _peers(session, work, name=f"{PYTORCH} {model}")
+        works = [
+            replace(_work(session, train=True), model=model) for model in (settings.model, settings.plain)
+        ]
+        contenders = [our_contender(session, work, precision, name=f"{OURS} {work.model}") for work in works]
+        for work in works:
+            contenders += _peers(session, work, name=f"{PYTORCH} {work.model}")
         with session.precision(precision):
             results = session.alternate(title, contenders)
         found = {result.contender: result for result in results}

@@ -6,7 +6,7 @@ import gc
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -58,15 +58,16 @@ class Session:
     def __init__(
         self, settings: Settings, report: Callable[[Row], None], progress: Callable[[str], None]
     ) -> None:
-        import cupy
-
         self.settings = settings
         self.report, self.progress = report, progress
         self.rows: list[Row] = []
         self.left_out: list[LeftOut] = []
         self._engines: dict[str, Any] = {}
+        self.device = self.engine("float32").runtime.device  # first: it says what is missing, and selects
+
+        import cupy
+
         self.cupy = cupy
-        self.device = self.engine("float32").runtime.device  # first: it selects the device
         self.peer = self._find_peer()
         self.copy_gbytes: float | None = None
 
@@ -120,10 +121,11 @@ class Session:
     def clean(self) -> None:
         """Give free memory back to the device."""
         gc.collect()
-        self.synchronize()
-        self.cupy.get_default_memory_pool().free_all_blocks()
-        if self.peer is not None:
-            self.peer.clean()
+        with suppress(Exception):  # of a device that a kernel has broken: the next attempt reports it
+            self.synchronize()
+            self.cupy.get_default_memory_pool().free_all_blocks()
+            if self.peer is not None:
+                self.peer.clean()
 
     def seconds(self, run: Run) -> float:
         """Return the time of one run, from an idle device to an idle device."""

@@ -25,6 +25,7 @@ from senumpy.ops.arrays import Array
 __all__ = ["CupyEngine"]
 
 PRECISIONS = ("float32", "tf32")
+_LEAST_TF32 = 80  # compute capability 8.0, Ampere
 
 
 class CupyEngine(Feeding, StructureOps):
@@ -55,6 +56,12 @@ class CupyEngine(Feeding, StructureOps):
             if type(value) is not bool:
                 raise InputError(f"{name}: got {value!r}, wanted True or False")
         self.runtime = Runtime(device, precision, deterministic, exact)
+        found = self.runtime.device
+        if precision == "tf32" and found.capability < _LEAST_TF32:
+            raise InputError(
+                f"precision: got 'tf32', but device {device} ({found.name}, {found.architecture}) can't do "
+                f"that: wanted sm_{_LEAST_TF32} or newer; use 'float32'"
+            )
 
     @property
     def precision(self) -> str:

@@ -16,9 +16,14 @@ class Properties(NamedTuple):
 
     number: int
     name: str
-    architecture: str  # "sm_90"
+    capability: int  # 90 is compute capability 9.0
     multiprocessors: int
     memory: int  # bytes
+
+    @property
+    def architecture(self) -> str:
+        """The capability as the compiler names it, "sm_90"."""
+        return f"sm_{self.capability}"
 
 
 def count_devices() -> int:
@@ -70,7 +75,7 @@ def properties(number: int) -> Properties:
     return Properties(
         number,
         found["name"].decode(),
-        f"sm_{found['major']}{found['minor']}",
+        10 * found["major"] + found["minor"],
         found["multiProcessorCount"],
         found["totalGlobalMem"],
     )

@@ -25,6 +25,13 @@ def twin(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
+def twin_of(name: str) -> Callable[..., Any]:
+    """Return a kernel's twin, from whichever module has it."""
+    for module in ("convolutions", "others", "passes"):
+        importlib.import_module(f"tests.cuda.twins.{module}")
+    return TWINS[name]
+
+
 class Launch(NamedTuple):
     """How a kernel is launched; a twin's first argument."""
 
@@ -89,9 +96,9 @@ def tiles(pixels: int, columns: int) -> Any:
     return _runtime().tiles(pixels, columns)
 
 
-def columns(count: int) -> Any:
+def columns(count: int, across: int) -> Any:
     """Return grid and block as the engine has them for columns that threads share."""
-    return _runtime().columns(count)
+    return _runtime().columns(count, across)
 
 
 def lines(count: int) -> Any:
@@ -138,7 +145,7 @@ def compare(
         passed.append(on_device.get(place, argument))
     engine.runtime.launch(build, name, *launch, *passed)
 
-    expected = TWINS[name](Launch(build, *launch), *for_twin)
+    expected = twin_of(name)(Launch(build, *launch), *for_twin)
     expected = expected if isinstance(expected, tuple) else (expected,)
     for place, one in zip(filled, expected, strict=True):
         assert_close(cupy.asnumpy(on_device[place]), np.asarray(one).reshape(-1), terms)
