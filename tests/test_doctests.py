@@ -14,6 +14,7 @@ import senumpy
 # What is imported only where a package is installed that isn't needed otherwise: peers of the bench, CuPy.
 PEERS = {
     "senumpy.engines.cupy": "cupy",
+    "senumpy.bench.gpu.peer": "torch",
     "senumpy.bench.torch_peer": "torch",
     "senumpy.bench.torch_blocks": "torch",
     "senumpy.bench.torch_inception": "torch",

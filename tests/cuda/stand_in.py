@@ -120,9 +120,6 @@ class ndarray:  # noqa: N801
     @classmethod
     def _copied(cls, array: np.ndarray) -> ndarray:
         made = cls(array.shape, array.dtype)
-        if array.ndim == 4 and array.transpose(0, 2, 3, 1).flags.c_contiguous:  # the layout is kept
-            n, c, h, w = array.shape
-            made._array = made._array.reshape(n, h, w, c).transpose(0, 3, 1, 2)
         made._array[...] = array
         return made
 

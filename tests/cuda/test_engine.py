@@ -77,6 +77,21 @@ def test_a_device_without_memory(cupy, monkeypatch):
         senumpy.engine("cupy")
 
 
+def test_no_cublas(cupy, monkeypatch):
+    """CuPy loads cuBLAS when first asked for it."""
+
+    class Cuda:
+        def __getattr__(self, name):
+            if name == "cublas":
+                raise ImportError('Failure finding "libcublas.so.12"')
+            return getattr(real, name)
+
+    real = cupy.cuda
+    monkeypatch.setattr(cupy, "cuda", Cuda())
+    with pytest.raises(senumpy.InputError, match=r"cuBLAS is not found \(Failure finding.*pip install"):
+        senumpy.engine("cupy")
+
+
 def test_numpy_arrays_are_not_taken_silently(engine):
     x = np.ones((2, 4, 5, 5), "float32")
     for call in (

@@ -108,8 +108,8 @@ def test_batch_moments(engine, cupy, normal, across, dtype, squeeze, images, row
     results = [Result(channels) for _ in range(4)]
     of_images = [Result(images * channels) if squeeze else None for _ in range(2)]
     compare(
-        engine, cupy, Build("statistics", dtype, 1), "batch_moments", columns(channels, across), mean, square, *sizes,
-        normal(channels), normal(channels), 1e-3, *results, *of_images, terms=images * parts,
+        engine, cupy, Build("statistics", dtype, 1), "batch_moments", columns(channels, across), mean, square,
+        *sizes, normal(channels), normal(channels), 1e-3, *results, *of_images, terms=images * parts,
     )  # fmt: skip
 
 
@@ -191,8 +191,8 @@ def test_parameter_gradients(engine, cupy, normal, across, dtype, with_se, count
     g0, g1 = (normal(count * channels) for _ in range(2))
     se = [normal(count * channels) if with_se else None for _ in range(3)]
     compare(
-        engine, cupy, Build("normalise", dtype, 1), "parameter_gradients", columns(channels, across), g0, g1, *se,
-        count, channels, 11.0 * count, *(Result(channels) for _ in range(4)), terms=2 * count,
+        engine, cupy, Build("normalise", dtype, 1), "parameter_gradients", columns(channels, across), g0, g1,
+        *se, count, channels, 11.0 * count, *(Result(channels) for _ in range(4)), terms=2 * count,
     )  # fmt: skip
 
 

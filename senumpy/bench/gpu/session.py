@@ -78,7 +78,11 @@ class Session:
         except ImportError as error:
             self.leave_out("all rows", PYTORCH, f"not installed ({error})")
             return None
-        peer, reason = find_peer(self.settings)
+        try:
+            peer, reason = find_peer(self.settings)
+        except Exception as error:  # a driver that PyTorch can't use, though CuPy can
+            self.leave_out("all rows", PYTORCH, error)
+            return None
         if reason:
             self.leave_out("all rows", PYTORCH, reason)
         return peer

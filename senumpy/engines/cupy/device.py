@@ -52,7 +52,7 @@ def select(number: int) -> Properties:
     Raises
     ------
     InputError
-        No such device (the message lists those there are), or one without memory to start in.
+        No such device (the message lists those there are), one without memory to start in, or no cuBLAS.
     """
     count = count_devices()
     if type(number) is not int or not 0 <= number < count:
@@ -61,6 +61,12 @@ def select(number: int) -> Properties:
     try:
         cp.cuda.Device(number).use()
         cp.empty(1, "float32")  # makes the context, which takes some hundred MB
+        _ = cp.cuda.cublas  # loaded here, so that its absence is known before any work
+    except ImportError as error:
+        raise InputError(
+            f"engine 'cupy': CUDA's cuBLAS is not found ({_reason(error)[:200]}); install it: "
+            "pip install 'senumpy[gpu-cuda12]' (or gpu-cuda13)"
+        ) from None
     except (cp.cuda.runtime.CUDARuntimeError, OutOfMemory) as error:
         raise InputError(
             f"engine 'cupy': device {number} ({properties(number).name}) gives no memory ({_reason(error)}); "

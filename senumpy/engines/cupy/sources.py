@@ -46,7 +46,7 @@ class Build(NamedTuple):
 @functools.cache
 def source(file: str) -> str:
     """Return a file's source behind the prelude; the compiler's line numbers stay those of the file."""
-    folder = resources.files("senumpy.engines.cupy") / "kernels"
+    folder = resources.files("senumpy") / "engines" / "cupy" / "kernels"  # asks for no CuPy
     prelude, text = ((folder / f"{name}.cu").read_text(encoding="utf-8") for name in ("prelude", file))
     return f'{prelude}\n#line 1 "{file}.cu"\n{text}'
 
