@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import re
 import sys
 import types
@@ -132,11 +133,12 @@ class ndarray:  # noqa: N801
         if name in ("T", "real", "imag"):
             return _wrap(getattr(self._array, name))
         if name in _METHODS:
-            method = getattr(self._array, name)
-            return lambda *args, **settings: _wrap(
-                method(*map(_unwrap, args), **{key: _unwrap(value) for key, value in settings.items()})
-            )
+            return functools.partial(self._called, name)  # holds this array, whose memory a view shares
         raise AttributeError(f"cupy.ndarray stand-in has no {name!r}")
+
+    def _called(self, name: str, *args: Any, **settings: Any) -> Any:
+        unwrapped = {key: _unwrap(value) for key, value in settings.items()}
+        return _wrap(getattr(self._array, name)(*map(_unwrap, args), **unwrapped))
 
     @property
     def data(self) -> Any:
@@ -300,9 +302,9 @@ class RawModule:
             _check_sizes(grid, block)
             program.launch(name, grid, block, _values(name, program.wanted(name), args))
             launches.append(name)
-            for memory in [reference() for reference in _LIVE.values()]:
-                if memory is not None:
-                    memory.check()
+            for value in args:
+                if isinstance(value, ndarray):
+                    value._memory.check()
 
         return kernel
 
