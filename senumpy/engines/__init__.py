@@ -77,7 +77,14 @@ def engine(name: str | Engine, **options: Any) -> Engine:
     problem = _problem(name)
     if problem:
         raise InputError(problem)
-    result: Engine = getattr(importlib.import_module(entry.module), entry.attribute)(**options)
+    try:
+        module = importlib.import_module(entry.module)
+    except ImportError as error:  # half installed, or without a library that it loads
+        reason = " ".join(str(error).split())
+        raise InputError(
+            f"engine {name!r} can't be loaded ({reason}); install {entry.requires} anew: {entry.install}"
+        ) from error
+    result: Engine = getattr(module, entry.attribute)(**options)
     return result
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect
+import sys
 
 import numpy as np
 import pytest
@@ -57,6 +58,19 @@ def test_an_option_that_it_has_not_names_the_engine_that_has_it():
             senumpy.engine("numpy", **{option: 1})
     with pytest.raises(senumpy.InputError, match=r"^engine 'numpy' has no option 'speed'$"):
         senumpy.engine("numpy", speed=9)
+
+
+def test_an_engine_whose_package_is_broken_says_so(monkeypatch, tmp_path):
+    """As where CuPy is there, but a library that it loads is not."""
+    (tmp_path / "cupy.py").write_text("raise ImportError('libnvrtc.so.12: cannot open\\nshared object file')")
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in [name for name in sys.modules if name == "cupy" or name.startswith("senumpy.engines.cupy")]:
+        monkeypatch.delitem(sys.modules, name)
+    message = (
+        r"'cupy' can't be loaded \(libnvrtc.so.12: cannot open shared object file\); install cupy anew: pip"
+    )
+    with pytest.raises(senumpy.InputError, match=message):
+        senumpy.engine("cupy")
 
 
 def test_the_naive_engine_overrides_every_operation():
