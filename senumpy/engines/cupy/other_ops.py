@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import cupy as cp
-import numpy as np
 
 from senumpy.engines.base import Engine
 from senumpy.engines.cupy import passes
@@ -13,13 +12,12 @@ from senumpy.engines.cupy.pool_ops import PoolOps
 from senumpy.engines.cupy.products import Matrix, multiply
 from senumpy.engines.cupy.runtime import REAL, as_image, in_order, lines, width
 from senumpy.engines.cupy.sources import THREADS, Build
+from senumpy.engines.cupy.update import Update
 from senumpy.ops.activations import ReLUGradients
 from senumpy.ops.arrays import Array, check_array, check_same_dtype, check_upstream
 from senumpy.ops.linear import LinearGradients, check_linear_arguments
 from senumpy.ops.loss import SoftmaxCrossEntropyGradients, check_loss_arguments, check_scalar
 from senumpy.ops.residual_add import ResidualAddCache, ResidualAddGradients
-
-_A_BLOCK = 4096  # numbers of a parameter that one block updates
 
 
 class LinearCache(NamedTuple):
@@ -182,22 +180,7 @@ class OtherOps(PoolOps):
     def sgd_update_all(self, values, gradients, velocities, decays, *, lr, momentum=0.0, nesterov=False):
         """See `Engine.sgd_update_all`: one launch for all parameters of a precision."""
         for dtype in {value.dtype for value in values}:
+            update = self.runtime.updates.setdefault(dtype, Update(self.runtime, dtype))
             chosen = [k for k, value in enumerate(values) if value.dtype == dtype]
-            arrays = [
-                [values[k] for k in chosen], [in_order(gradients[k]) for k in chosen],
-                [velocities[k] for k in chosen],
-            ]  # fmt: skip
-            for array in (*arrays[0], *arrays[2]):
-                if not array.flags.c_contiguous:
-                    raise ValueError("sgd_update: got a parameter that is a view; wanted it in C order")
-            addresses = [[array.data.ptr for array in kind] for kind in arrays]
-            sizes = [array.size for array in arrays[0]]
-            blocks = [(k, first) for k, size in enumerate(sizes) for first in range(0, size, _A_BLOCK)]
-            owners, firsts = zip(*blocks, strict=True)
-            self.runtime.launch(
-                Build("sgd", dtype.name, 1), "sgd", (len(blocks),), (THREADS,),
-                cp.asarray(np.array([*addresses, sizes], "int64")), len(sizes),
-                cp.asarray(np.array([decays[k] for k in chosen], "float64")),
-                cp.asarray(np.array(owners, "int32")), cp.asarray(np.array(firsts, "int64")), _A_BLOCK, lr,
-                momentum, nesterov,
-            )  # fmt: skip
+            arrays = ([given[k] for k in chosen] for given in (values, gradients, velocities, decays))
+            update.step(*arrays, lr=lr, momentum=momentum, nesterov=nesterov)

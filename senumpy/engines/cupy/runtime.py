@@ -33,6 +33,8 @@ class Runtime:
         Which way of convolving is taken for which shape.
     workspace : int
         Bytes that a convolution may take beside its arguments and results.
+    updates : dict
+        How weights of each dtype are updated.
     frozen : dict or None
         While weights are promised not to change: what has been made of them.
     """
@@ -43,6 +45,7 @@ class Runtime:
         self.exact = exact
         self.choices = Choices(deterministic)
         self.workspace = 512 * 2**20
+        self.updates: dict[Any, Any] = {}
         self.frozen: dict[Any, Any] | None = None
         self._freezes = 0
         self._freezing = threading.Lock()
