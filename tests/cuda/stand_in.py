@@ -9,61 +9,20 @@ doesn't have under these names (`test_stand_in.py` looks at CuPy itself) must no
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import functools
 import re
 import sys
 import types
-import weakref
 from typing import Any
 
 import numpy as np
 
+from tests.cuda import streams
+from tests.cuda.cublas import Cublas
 from tests.cuda.emulator import CompileError, Program
-
-GUARD = 64  # bytes on both sides of an array
-_LIVE: dict[int, weakref.ref[_Memory]] = {}  # by address
-_BASES: weakref.WeakValueDictionary[int, _Memory] = weakref.WeakValueDictionary()
-
-
-class OutOfMemoryError(MemoryError):
-    """As `cupy.cuda.memory.OutOfMemoryError`."""
-
-
-class _Memory:
-    """A block of the device's memory, filled with NaN, guarded on both sides."""
-
-    capacity: int | None = None  # bytes the "device" has; None: no end
-    used = 0
-    peak = 0
-
-    def __init__(self, size: int) -> None:
-        if _Memory.capacity is not None and _Memory.used + size > _Memory.capacity:
-            raise OutOfMemoryError(
-                f"Out of memory allocating {size:,} bytes (allocated so far: {_Memory.used:,} bytes)."
-            )
-        _Memory.used += size
-        _Memory.peak = max(_Memory.peak, _Memory.used)
-        self.size = size
-        self._block = np.full(size + 2 * GUARD + 64, 0xFF, np.uint8)  # all bits set: NaN in every precision
-        offset = -(self._block.ctypes.data + GUARD) % 64  # aligned as CUDA's
-        self.bytes = self._block[GUARD + offset : GUARD + offset + size]
-        self._guards = self._block[: GUARD + offset], self._block[GUARD + offset + size :]
-        self.address = self._block.ctypes.data + GUARD + offset
-        _LIVE[self.address] = weakref.ref(self)
-        for base in (self._block, self.bytes):  # what NumPy may name as the base of a view
-            _BASES[id(base)] = self
-
-    def __del__(self) -> None:
-        if hasattr(self, "address"):
-            _Memory.used -= self.size
-            _LIVE.pop(self.address, None)
-
-    def check(self) -> None:
-        """Raise if something was written outside."""
-        if any((guard != 0xFF).any() for guard in self._guards):
-            raise AssertionError(f"a kernel wrote beside an array of {self.size} bytes")
+from tests.cuda.memory import BASES, LIVE, Memory, OutOfMemoryError
+from tests.cuda.streams import Event, Stream, get_elapsed_time
 
 
 def _unwrap(value: Any) -> Any:
@@ -87,11 +46,11 @@ def _wrap(value: Any) -> Any:
     return value
 
 
-def _owner(array: np.ndarray) -> _Memory | None:
+def _owner(array: np.ndarray) -> Memory | None:
     """Return the device memory that an array is a view of."""
     base = array
     while isinstance(base, np.ndarray):
-        found = _BASES.get(id(base))
+        found = BASES.get(id(base))
         if found is not None:
             return found
         base = base.base
@@ -107,13 +66,13 @@ class ndarray:  # noqa: N801
     def __init__(self, shape: Any, dtype: Any = float, memptr: Any = None, strides: Any = None) -> None:
         shape = (shape,) if isinstance(shape, int) else tuple(shape)
         dtype = np.dtype(dtype)
-        self._memory = memptr.memory if memptr else _Memory(int(np.prod(shape)) * dtype.itemsize)
+        self._memory = memptr.memory if memptr else Memory(int(np.prod(shape)) * dtype.itemsize)
         base = self._memory.bytes
         start = memptr.ptr - self._memory.address if memptr else 0
         self._array = np.ndarray(shape, dtype, base, start, strides)
 
     @classmethod
-    def _of(cls, array: np.ndarray, memory: _Memory) -> ndarray:
+    def _of(cls, array: np.ndarray, memory: Memory) -> ndarray:
         made = object.__new__(cls)
         made._array, made._memory = array, memory
         return made
@@ -258,7 +217,7 @@ def _asarray(value: Any, dtype: Any = None) -> ndarray:
 
 def _shared(described: dict[str, Any]) -> ndarray:
     """Return an array at an address of the device's memory that somebody else owns."""
-    memory = _LIVE[described["data"][0]]()
+    memory = LIVE[described["data"][0]]()
     assert memory is not None
     pointer = types.SimpleNamespace(ptr=memory.address, memory=memory)
     return ndarray(described["shape"], described["typestr"], pointer, described["strides"])
@@ -300,6 +259,7 @@ class RawModule:
 
         def kernel(grid: tuple[int, ...], block: tuple[int, ...], args: tuple[Any, ...]) -> None:
             _check_sizes(grid, block)
+            streams.current().operate(*(value._memory.uses for value in args if isinstance(value, ndarray)))
             program.launch(name, grid, block, _values(name, program.wanted(name), args))
             launches.append(name)
             for value in args:
@@ -338,84 +298,6 @@ def _values(name: str, wanted: str, args: tuple[Any, ...]) -> list[bytes]:
     return values
 
 
-# -- cuBLAS ----------------------------------------------------------------------------------------------
-
-
-class _Cublas(types.ModuleType):
-    """Column-major products at addresses."""
-
-    CUBLAS_OP_N, CUBLAS_OP_T = 0, 1
-    CUBLAS_DEFAULT_MATH = 0
-
-    def __init__(self) -> None:
-        super().__init__("cupy.cuda.cublas")
-        self.mode = 0
-        self.calls: list[tuple[int, int, int, int, int]] = []  # m, n, k, batch, mode
-
-    def setMathMode(self, handle: int, mode: int) -> None:  # noqa: N802
-        self.mode = mode
-
-    def sgemm(self, *args: Any) -> None:
-        self._one(np.float32, *args)
-
-    def dgemm(self, *args: Any) -> None:
-        self._one(np.float64, *args)
-
-    def _one(
-        self, dtype: Any, handle: int, ta: int, tb: int, m: int, n: int, k: int, alpha: int, a: int, lda: int,
-        b: int, ldb: int, beta: int, c: int, ldc: int,
-    ) -> None:  # fmt: skip
-        self._products(dtype, handle, ta, tb, m, n, k, alpha, a, lda, 0, b, ldb, 0, beta, c, ldc, 0, 1)
-
-    def sgemmStridedBatched(self, *args: Any) -> None:  # noqa: N802
-        self._products(np.float32, *args)
-
-    def dgemmStridedBatched(self, *args: Any) -> None:  # noqa: N802
-        self._products(np.float64, *args)
-
-    def _products(
-        self, dtype: Any, handle: int, ta: int, tb: int, m: int, n: int, k: int, alpha: int, a: int, lda: int,
-        step_a: int, b: int, ldb: int, step_b: int, beta: int, c: int, ldc: int, step_c: int, count: int,
-    ) -> None:  # fmt: skip
-        self.calls.append((m, n, k, count, self.mode))
-        one, zero = (float(np.ctypeslib.as_array((_C[dtype] * 1).from_address(p))[0]) for p in (alpha, beta))
-        for i in range(count):
-            left = _matrix(a, i * step_a, *((k, m) if ta else (m, k)), lda, dtype)
-            right = _matrix(b, i * step_b, *((n, k) if tb else (k, n)), ldb, dtype)
-            if dtype is np.float32 and self.mode == 3:
-                left, right = _tf32(left), _tf32(right)
-            out = _matrix(c, i * step_c, m, n, ldc, dtype)
-            product = one * ((left.T if ta else left) @ (right.T if tb else right))
-            out[...] = product + zero * out if zero else product
-
-
-_C = {np.float32: ctypes.c_float, np.float64: ctypes.c_double}
-
-
-def _matrix(address: int, first: int, rows: int, columns: int, leading: int, dtype: Any) -> np.ndarray:
-    """Return a column-major matrix at an address; raise where it leaves its memory."""
-    if leading < max(1, rows):
-        raise ValueError(f"CUBLAS_STATUS_INVALID_VALUE: leading dimension {leading} for {rows} rows")
-    size = np.dtype(dtype).itemsize
-    start = address + first * size
-    end = start + ((columns - 1) * leading + rows) * size
-    for reference in _LIVE.values():
-        memory = reference()
-        if memory and memory.address <= start < memory.address + memory.size:
-            if end > memory.address + memory.size:
-                raise AssertionError("a matrix reaches beyond its array")
-            return np.ndarray(
-                (rows, columns), dtype, memory.bytes, start - memory.address, (size, leading * size)
-            )
-    raise AssertionError("a matrix that is no array's")
-
-
-def _tf32(x: np.ndarray) -> np.ndarray:
-    """Round to 10 bits after the point, as tensor cores do with float32."""
-    bits = np.ascontiguousarray(x).view(np.uint32)
-    return ((bits + np.uint32(0x1000)) & np.uint32(0xFFFFE000)).view(np.float32)
-
-
 # -- the device ------------------------------------------------------------------------------------------
 
 
@@ -431,8 +313,8 @@ class Device:
 
     @property
     def mem_info(self) -> tuple[int, int]:
-        total = _Memory.capacity or 2**40
-        return total - _Memory.peak, total
+        total = Memory.capacity or 2**40
+        return total - Memory.peak, total
 
     def use(self) -> None:
         pass
@@ -447,62 +329,25 @@ class Device:
         pass
 
 
-class Stream:
-    """Work that runs at once."""
-
-    ptr = 0
-
-    def __init__(self, non_blocking: bool = False) -> None:
-        pass
-
-    def __enter__(self) -> Stream:
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        pass
-
-    def synchronize(self) -> None:
-        pass
-
-    def wait_event(self, event: Event) -> None:
-        pass
-
-
-class Event:
-    """A point in time."""
-
-    recorded = False
-    time = 0.0
-
-    def __init__(self, **settings: Any) -> None:
-        pass
-
-    def record(self, stream: Any = None) -> None:
-        import time
-
-        self.recorded, self.time = True, time.perf_counter()
-
-    def synchronize(self) -> None:
-        pass
-
-
 class MemoryPool:
     """Keeps what was freed for the next arrays, as CuPy's does: what it took is what was used at most."""
 
     def used_bytes(self) -> int:
-        return _Memory.used
+        return Memory.used
 
     def total_bytes(self) -> int:
-        return _Memory.peak
+        return Memory.peak
 
     def free_all_blocks(self, stream: Any = None) -> None:
-        _Memory.peak = _Memory.used
+        Memory.peak = Memory.used
 
 
 runtime = types.SimpleNamespace(
     getDeviceCount=lambda: 1,
+    getDevice=lambda: 0,
     getDeviceProperties=lambda number: {
         "name": b"Emulated GPU", "major": 9, "minor": 0, "multiProcessorCount": 4, "totalGlobalMem": 2**40,
+        "l2CacheSize": 50 * 2**20,
     },
     driverGetVersion=lambda: 13000,
     runtimeGetVersion=lambda: 13000,
@@ -514,15 +359,14 @@ def _alloc_pinned_memory(size: int) -> Any:
     return (ctypes.c_ubyte * size)()
 
 
-def _set(array: ndarray, host: np.ndarray) -> None:
+def _set(array: ndarray, host: np.ndarray, stream: Stream | None = None) -> None:
+    stream = stream or streams.current()
+    stream.operate(array._memory.uses)
+    stream.copy_from_host(host.ctypes.data)
     array._array[...] = host
 
 
-ndarray.set = lambda self, host, stream=None: _set(self, host)
-
-
-def _get_elapsed_time(start: Event, end: Event) -> float:
-    return (end.time - start.time) * 1e3
+ndarray.set = _set
 
 
 def build() -> types.ModuleType:
@@ -551,7 +395,7 @@ def build() -> types.ModuleType:
     cupy.empty = lambda shape, dtype=float: ndarray(shape, dtype)
     pool = MemoryPool()
     cupy.get_default_memory_pool = lambda: pool
-    cublas = _Cublas()
+    cublas = Cublas()
     cuda = types.ModuleType("cupy.cuda")
     cuda.cublas, cuda.runtime, cuda.Device = cublas, runtime, Device
     cuda.device = types.SimpleNamespace(get_cublas_handle=lambda: 1, Device=Device)
@@ -559,21 +403,11 @@ def build() -> types.ModuleType:
     cuda.compiler = types.SimpleNamespace(CompileException=CompileException)
     cuda.is_available = lambda: True
     cuda.Stream, cuda.Event = Stream, Event
-    cuda.get_current_stream = lambda: Stream()
-    cuda.get_elapsed_time = _get_elapsed_time
+    cuda.get_current_stream = streams.current
+    cuda.get_elapsed_time = get_elapsed_time
     cuda.alloc_pinned_memory = _alloc_pinned_memory
     cupy.cuda = cuda
     return cupy
-
-
-@contextlib.contextmanager
-def device_memory(size: int) -> Any:
-    """Let the device have so many bytes."""
-    _Memory.capacity = size
-    try:
-        yield
-    finally:
-        _Memory.capacity = None
 
 
 def names_used(source: str) -> set[str]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gc
+
 import numpy as np
 import pytest
 
 import senumpy
 from senumpy.engines import engine_names
-from tests.cuda import stand_in
+from tests.cuda import stand_in, streams
+from tests.cuda.memory import device_memory
 
 
 def test_it_says_what_it_is(cupy):
@@ -164,9 +167,19 @@ def test_images_are_prepared_bit_for_bit_as_on_processors(engine, offsets, flips
     assert np.array_equal(got, senumpy.engine("numpy").prepare_images(*arguments))
 
 
+@pytest.fixture
+def no_races():
+    """Memory that is freed too early is noted where nothing can be raised."""
+    streams.races.clear()
+    yield
+    gc.collect()
+    assert streams.races == []
+
+
+@pytest.mark.usefixtures("no_races")
 def test_a_feed_gives_all_batches_in_order_and_closes_its_source(engine):
     rng = np.random.default_rng(0)
-    batches = [images(rng, n) for n in (3, 4, 4, 2)]  # grows, and ends with a smaller one
+    batches = [images(rng, n) for n in (3, 4, 4, 6, 6, 6, 2)]  # grows, and ends with a smaller one
     closed = []
 
     def source():
@@ -187,7 +200,7 @@ def test_a_feed_gives_all_batches_in_order_and_closes_its_source(engine):
 
 
 def test_memory(engine):
-    with stand_in.device_memory(2**40):
+    with device_memory(2**40):
         before = engine.device_memory()
         held = engine.zeros((1000,), "float64")
         after = engine.device_memory()

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.cuda import stand_in
+from tests.cuda.cublas import Cublas
 from tests.cuda.sources import FOLDER
 
 DISTRIBUTIONS = ("cupy-cuda12x", "cupy-cuda13x")
@@ -166,8 +167,8 @@ def test_products_take_their_parameters_in_this_order(cublas, name, wanted):
 
 def test_the_stand_in_takes_them_so_too():
     """Its own names stand for those of cuBLAS, one by one, behind self and dtype."""
-    one = [*inspect.signature(stand_in._Cublas._one).parameters][2:]
-    batched = [*inspect.signature(stand_in._Cublas._products).parameters][2:]
+    one = [*inspect.signature(Cublas._one).parameters][2:]
+    batched = [*inspect.signature(Cublas._products).parameters][2:]
     meaning = {"ta": "transa", "tb": "transb", "count": "batchCount"}
     meaning |= {letter: letter.upper() for letter in "abc"} | {
         f"step_{x}": f"stride{x.upper()}" for x in "abc"
@@ -182,7 +183,7 @@ def test_constants_of_cublas_exist(cublas, name):
 
 
 def test_the_stand_in_has_no_other_names_of_cublas():
-    offered = {name for name in vars(stand_in._Cublas) if not name.startswith("_")}
+    offered = {name for name in vars(Cublas) if not name.startswith("_")}
     tested = {"sgemm", "dgemm", "sgemmStridedBatched", "dgemmStridedBatched", "setMathMode"}
     assert offered == tested | {"CUBLAS_OP_N", "CUBLAS_OP_T", "CUBLAS_DEFAULT_MATH"}
 

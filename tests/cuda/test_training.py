@@ -10,7 +10,7 @@ import pytest
 import senumpy
 from senumpy.cli import main
 from senumpy.storage import load_tensors
-from tests.cuda import stand_in
+from tests.cuda.memory import device_memory
 
 TRAIN = ["train", "--model", "se_resnet8_cifar", "--batch-size", "8", "--epochs", "2", "--augment", "--quiet"]
 
@@ -138,7 +138,7 @@ def test_a_full_memory_names_a_batch_that_fits(images, tmp_path, cupy, capsys):
     weights_size = engine.device_memory().used
     del model
     arguments = [*TRAIN, "--data", images, "--out", str(run), "--engine", "cupy", "--batch-size", "40"]
-    with stand_in.device_memory(weights_size + 2_000_000):
+    with device_memory(weights_size + 2_000_000):
         status = main(arguments)
     message = capsys.readouterr().err
     assert status == 2
