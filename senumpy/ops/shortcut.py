@@ -37,15 +37,10 @@ def pad_shortcut_forward(x: Array, *, channels: int, stride: IntOrPair = 2) -> t
     y : (N, channels, ceil(H/stride), ceil(W/stride)) array
     cache : PadShortcutCache
     """
-    check_array("x", x, ("N", "C", "H", "W"))
-    n, c, h, w = x.shape
-    if channels < c:
-        raise ValueError(f"channels: got {channels}, wanted at least the {c} channels of x")
-    sh, sw = pair("stride", stride, 1)
-    y = zeros((n, channels, -(-h // sh), -(-w // sw)), x)
-    before = (channels - c) // 2
-    y[:, before : before + c] = x[:, :, ::sh, ::sw]
-    return y, PadShortcutCache(x.shape, y.shape, x.dtype, (sh, sw))
+    sh, sw, before, out_shape = shortcut_arguments(x, channels, stride)
+    y = zeros(out_shape, x)
+    y[:, before : before + x.shape[1]] = x[:, :, ::sh, ::sw]
+    return y, PadShortcutCache(x.shape, out_shape, x.dtype, (sh, sw))
 
 
 # Copied entries take their gradient back; skipped pixels had no effect and get zero.
@@ -58,3 +53,15 @@ def pad_shortcut_backward(dy: Array, cache: PadShortcutCache) -> PadShortcutGrad
     dx = zeros(cache.shape, dy)
     dx[:, :, ::sh, ::sw] = dy[:, before : before + c]
     return PadShortcutGradients(dx)
+
+
+def shortcut_arguments(
+    x: Array, channels: int, stride: IntOrPair
+) -> tuple[int, int, int, tuple[int, int, int, int]]:
+    """Check the arguments; return both strides, the channels before those of `x`, and the result's shape."""
+    check_array("x", x, ("N", "C", "H", "W"))
+    n, c, h, w = x.shape
+    if channels < c:
+        raise ValueError(f"channels: got {channels}, wanted at least the {c} channels of x")
+    sh, sw = pair("stride", stride, 1)
+    return sh, sw, (channels - c) // 2, (n, channels, -(-h // sh), -(-w // sw))

@@ -12,7 +12,7 @@ import numpy as np
 from senumpy.models import Network
 from senumpy.ops.arrays import Array
 from senumpy.training.errors import TrainingError
-from senumpy.training.memory import within_memory
+from senumpy.training.memory import fed_within_memory, within_memory
 
 Batch = tuple[Array, np.ndarray[Any, Any]]
 
@@ -94,9 +94,8 @@ def forward_loss(
     engine = model.engine
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         logits: Array = model.forward(engine.asarray(x, dtype=model.dtype))
-        loss, cache = engine.softmax_cross_entropy_forward(
-            logits, engine.asarray(labels), label_smoothing=label_smoothing
-        )
+        # Labels as they are: an engine on a device checks them here, without waiting for the device.
+        loss, cache = engine.softmax_cross_entropy_forward(logits, labels, label_smoothing=label_smoothing)
     return float(loss), engine.to_numpy(logits), cache
 
 
@@ -114,7 +113,7 @@ def evaluate(
         memory is full; it says which batch would fit.
     """
     tally = Tally()
-    with model.inference(), contextlib.closing(_generator(loader)) as batches:
+    with model.inference(), contextlib.closing(fed_within_memory(model, loader.epoch(0))) as batches:
         for number, (x, labels) in enumerate(batches):
             loss, logits, _ = within_memory(model, forward_loss, x, labels)
             if not np.isfinite(loss):
@@ -144,7 +143,10 @@ def evaluate_crops(model: Network, loaders: Sequence[Batches]) -> Tally:
     """
     tally = Tally()
     with model.inference(), contextlib.ExitStack() as stack:
-        views = [stack.enter_context(contextlib.closing(_generator(loader))) for loader in loaders]
+        views = [
+            stack.enter_context(contextlib.closing(fed_within_memory(model, loader.epoch(0))))
+            for loader in loaders
+        ]
         for number, batches in enumerate(zip(*views, strict=True)):
             labels = batches[0][1]
             mean = np.mean([within_memory(model, _probabilities, *b) for b in batches], axis=0)  # (N, K)
@@ -162,11 +164,6 @@ def _probabilities(model: Network, x: Array, labels: np.ndarray[Any, Any]) -> np
     logits = model.engine.to_numpy(model.forward(model.engine.asarray(x, dtype=model.dtype)))
     exponentials = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
     return exponentials / exponentials.sum(axis=1, keepdims=True)
-
-
-def _generator(loader: Batches) -> Any:
-    """Return epoch 0 as a generator of our own, which can be closed whatever the loader returns."""
-    return (batch for batch in loader.epoch(0))
 
 
 def check_images(x: np.ndarray[Any, Any], where: str) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterable
 from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 
+from senumpy.engines.base import DeviceMemory
 from senumpy.models import Network
 from senumpy.ops.arrays import Array
 from senumpy.training.errors import TrainingError
@@ -43,12 +44,27 @@ def within_memory(
         memory = model.engine.device_memory()
         if memory is None:
             raise
-        found = (
-            f"the GPU's memory is full: {str(error).rstrip('.')}; "
-            f"{_readable(memory.free)} free of {_readable(memory.total)}"
-        )
+        found = _found(error, memory)
     # Not inside of `except`: there the error's frames hold the arrays of the step that failed.
     raise TrainingError(f"{found}; {_advice(model, trial or step, x, labels)}")
+
+
+def fed_within_memory(model: Network, batches: Iterable[T]) -> Generator[T, None, None]:
+    """Yield the batches, or say that the memory of the device which takes them is full."""
+    try:
+        yield from batches
+    except MemoryError as error:
+        memory = model.engine.device_memory()
+        if memory is None:
+            raise
+        raise TrainingError(f"{_found(error, memory)}; use a smaller --batch-size") from error
+
+
+def _found(error: MemoryError, memory: DeviceMemory) -> str:
+    return (
+        f"the GPU's memory is full: {str(error).rstrip('.')}; "
+        f"{_readable(memory.free)} free of {_readable(memory.total)}"
+    )
 
 
 def _advice(model: Network, trial: Step[object], x: Array, labels: Labels) -> str:

@@ -14,7 +14,7 @@ from senumpy.models import Network
 from senumpy.ops.arrays import Array
 from senumpy.training.errors import TrainingError
 from senumpy.training.evaluate import Batches, Tally, check_images, evaluate, forward_loss
-from senumpy.training.memory import within_memory
+from senumpy.training.memory import fed_within_memory, within_memory
 from senumpy.training.schedules import Schedule
 from senumpy.training.sgd import SGD
 
@@ -153,8 +153,8 @@ class Trainer:
         self.model.train()
         self.model.release_caches()
         # A generator of our own can be closed, whatever the loader returns: its threads end with it.
-        stream = (b for b in self.train_loader.epoch(position.epoch, start_batch=position.batch))
-        with contextlib.closing(stream):
+        epoch = self.train_loader.epoch(position.epoch, start_batch=position.batch)
+        with contextlib.closing(fed_within_memory(self.model, epoch)) as stream:
             for x, labels in stream:
                 within_memory(self.model, self._update, x, labels, trial=self._try)
                 position.training_seconds += self._lap()

@@ -95,6 +95,23 @@ def test_which_ways_there_are(cupy, name, dtype, options, ways):
     assert cache.conv.ways == ways
 
 
+@pytest.mark.parametrize("name", ["7x7, stride 2", "groups of 16", "groups of 20"])
+def test_patches_that_stay_in_the_cache(cupy, name, monkeypatch):
+    from senumpy.engines.cupy import choices
+
+    engine = senumpy.engine("cupy")
+    x, w, settings = arguments(SHAPES[name])
+    whole = convolved(engine, x, w, settings, "float64")
+    engine.runtime.choices.taken.clear()
+    engine.runtime.device = engine.runtime.device._replace(cache=20_000)
+    times = {"patches": 2.0, "grouped": 3.0, "cached": 1.0}
+    monkeypatch.setattr(choices, "_milliseconds", lambda compute, way: times[way])
+    cached = convolved(engine, x, w, settings, "float64")
+    assert set(engine.runtime.choices.taken.values()) == {"cached"}
+    for a, b in zip(whole, cached, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-11)
+
+
 @pytest.mark.parametrize("deterministic", [False, True])
 def test_the_way_is_chosen_by_measurement_or_by_rule(cupy, monkeypatch, deterministic):
     from senumpy.engines.cupy import choices
@@ -107,6 +124,15 @@ def test_the_way_is_chosen_by_measurement_or_by_rule(cupy, monkeypatch, determin
     assert engine.runtime.choices.price == (3 * 2.0 if deterministic else 0.0)  # forward, dx, dw
     convolved(engine, *arguments(SHAPES["3x3"]), "float32")  # measured once
     assert len(engine.runtime.choices.taken) == 3
+
+
+def test_the_stem_s_rows_are_aligned(engine, cupy):
+    """Tensor cores want rows that begin at multiples of 16 bytes: 148 numbers where a window sees 147."""
+    cupy.cuda.cublas.calls.clear()
+    x, w, settings = arguments(SHAPES["7x7, stride 2"])
+    convolved(engine, x, w, settings, "float32")
+    assert [148 in call for call in cupy.cuda.cublas.calls] == [True] * len(cupy.cuda.cublas.calls)
+    assert not any(147 in call for call in cupy.cuda.cublas.calls)
 
 
 def test_tf32_rounds_the_factors_and_leaves_cublas_as_it_was(cupy):

@@ -91,7 +91,7 @@ def test_no_cublas(cupy, monkeypatch):
 
     real = cupy.cuda
     monkeypatch.setattr(cupy, "cuda", Cuda())
-    with pytest.raises(senumpy.InputError, match=r"cuBLAS is not found \(Failure finding.*pip install"):
+    with pytest.raises(senumpy.InputError, match=r"can't work on device 0 .*: Failure finding.*pip install"):
         senumpy.engine("cupy")
 
 
@@ -269,3 +269,51 @@ def test_arrays_on_the_processor_are_copied(engine):
         assert np.array_equal(engine.to_numpy(array), images)
         assert array.transpose(0, 2, 3, 1).flags.c_contiguous
     assert engine.asarray(images, dtype="float32").dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["CUDA_ERROR_OUT_OF_MEMORY: out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "cudaErrorMemoryAllocation"],
+)
+def test_a_full_memory_is_a_memory_error_whoever_says_so(engine, cupy, monkeypatch, text):
+    x, w = engine.zeros((2, 4), "float32"), engine.zeros((3, 4), "float32")
+    monkeypatch.setattr(cupy.cuda.cublas, "sgemm", failing(RuntimeError(text)))
+    with pytest.raises(MemoryError, match=text):
+        engine.linear_forward(x, w)
+    monkeypatch.setattr(cupy.cuda.cublas, "sgemm", failing(RuntimeError("CUBLAS_STATUS_EXECUTION_FAILED")))
+    with pytest.raises(RuntimeError, match="EXECUTION_FAILED"):
+        engine.linear_forward(x, w)
+
+
+def test_a_thread_on_another_device_is_refused(cupy, monkeypatch):
+    engine = senumpy.engine("cupy")
+    monkeypatch.setattr(cupy.cuda.runtime, "getDevice", lambda: 3)
+    x = engine.zeros((2, 4, 3, 3), "float32")
+    for call in (lambda: engine.relu_forward(x), lambda: engine.linear_forward(x[:, :, 0, 0], x[:, :, 0, 0])):
+        with pytest.raises(senumpy.InputError, match="device 0: this thread computes on device 3; call cupy"):
+            call()
+
+
+def test_cuda_without_its_libraries(cupy, monkeypatch):
+    error = RuntimeError("Failed to auto-detect CUDA root directory.")
+    monkeypatch.setattr(cupy.cuda.device, "get_cublas_handle", failing(error))
+    with pytest.raises(senumpy.InputError, match=r"can't work on device 0 .*CUDA root.*pip install"):
+        senumpy.engine("cupy")
+
+
+def test_a_training_step_waits_for_the_device_as_rarely_as_it_says(cupy, monkeypatch):
+    """Once: to read the loss and the logits, one after the other. Whatever else reads would wait, too."""
+    from senumpy.training.evaluate import forward_loss
+
+    engine = senumpy.engine("cupy")
+    model = senumpy.create_model("se_resnet8_cifar", num_classes=3, engine=engine)
+    waits = []
+    for name in ("get", "__float__", "__int__", "__bool__"):
+        real = getattr(cupy.ndarray, name)
+        monkeypatch.setattr(
+            cupy.ndarray, name, lambda self, name=name, real=real: (waits.append(name), real(self))[1]
+        )
+    x = engine.zeros((4, 3, 8, 8), "float32")
+    _, _, cache = forward_loss(model, x, np.array([0, 1, 2, 0]))
+    model.backward(engine.softmax_cross_entropy_backward(1.0, cache).dlogits, need_dx=False)
+    assert waits == ["__float__", "get"]

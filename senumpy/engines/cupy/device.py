@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import cupy as cp
 
 from senumpy.errors import InputError
 
 OutOfMemory: Any = cp.cuda.memory.OutOfMemoryError
+
+
+_MEMORY = ("OUT_OF_MEMORY", "ALLOC_FAILED", "cudaErrorMemoryAllocation")  # in the libraries' messages
 
 
 class Properties(NamedTuple):
@@ -19,6 +22,7 @@ class Properties(NamedTuple):
     capability: int  # 90 is compute capability 9.0
     multiprocessors: int
     memory: int  # bytes
+    cache: int  # bytes of L2
 
     @property
     def architecture(self) -> str:
@@ -52,7 +56,7 @@ def select(number: int) -> Properties:
     Raises
     ------
     InputError
-        No such device (the message lists those there are), one without memory to start in, or no cuBLAS.
+        No such device (the message lists those there are), no memory to start in, or no libraries of CUDA.
     """
     count = count_devices()
     if type(number) is not int or not 0 <= number < count:
@@ -60,17 +64,19 @@ def select(number: int) -> Properties:
         raise InputError(f"device: got {number!r}, wanted one of {known}")
     try:
         cp.cuda.Device(number).use()
-        cp.empty(1, "float32")  # makes the context, which takes some hundred MB
-        _ = cp.cuda.cublas  # loaded here, so that its absence is known before any work
-    except ImportError as error:
+        array = cp.empty(1, "float32")  # makes the context, which takes some hundred MB
+        array += 1.0  # a kernel of CuPy's, compiled by NVRTC with CUDA's headers
+        _ = cp.cuda.device.get_cublas_handle(), cp.cuda.cublas
+    except (ImportError, RuntimeError, OutOfMemory) as error:
+        name, reason = properties(number).name, _reason(error)[:200]
+        if isinstance(error, OutOfMemory) or is_out_of_memory(error):
+            raise InputError(
+                f"engine 'cupy': device {number} ({name}) gives no memory ({reason}); free it of other "
+                "programs (nvidia-smi lists them), or choose another device"
+            ) from None
         raise InputError(
-            f"engine 'cupy': CUDA's cuBLAS is not found ({_reason(error)[:200]}); install it: "
-            "pip install 'senumpy[gpu-cuda12]' (or gpu-cuda13)"
-        ) from None
-    except (cp.cuda.runtime.CUDARuntimeError, OutOfMemory) as error:
-        raise InputError(
-            f"engine 'cupy': device {number} ({properties(number).name}) gives no memory ({_reason(error)}); "
-            "free it of other programs (nvidia-smi lists them), or choose another device"
+            f"engine 'cupy': CuPy can't work on device {number} ({name}): {reason}. If libraries of CUDA are "
+            "missing, install them: pip install 'senumpy[gpu-cuda12]' (or gpu-cuda13)"
         ) from None
     return properties(number)
 
@@ -84,7 +90,30 @@ def properties(number: int) -> Properties:
         10 * found["major"] + found["minor"],
         found["multiProcessorCount"],
         found["totalGlobalMem"],
+        found["l2CacheSize"],
     )
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Return whether an error of the driver or cuBLAS says that the device's memory is full."""
+    return any(word in str(error) for word in _MEMORY)
+
+
+def raise_again(error: Exception) -> NoReturn:
+    """Raise the error, as a MemoryError where the driver or cuBLAS says that the device's memory is full."""
+    if is_out_of_memory(error):
+        raise MemoryError(_reason(error)) from error
+    raise error
+
+
+def check_current(found: Properties) -> None:
+    """Raise unless this thread computes on the engine's device: CuPy keeps one current device a thread."""
+    current = cp.cuda.runtime.getDevice()
+    if current != found.number:
+        raise InputError(
+            f"engine 'cupy' of device {found.number}: this thread computes on device {current}; "
+            f"call cupy.cuda.Device({found.number}).use() in it before, and use one device a thread"
+        )
 
 
 def _reason(error: Exception) -> str:

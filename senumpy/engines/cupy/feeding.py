@@ -10,6 +10,7 @@ import cupy as cp
 import numpy as np
 
 from senumpy.engines.base import DeviceMemory, Engine
+from senumpy.engines.cupy.device import raise_again
 from senumpy.engines.cupy.runtime import Runtime, lines
 from senumpy.engines.cupy.sources import Build
 from senumpy.engines.images import Factors, Flips, Images, Offsets, RawImages
@@ -50,7 +51,10 @@ class Slot:
         if self._host.size < total:
             # CuPy's pool gives out memory that kernels of the current stream may still be reading.
             cp.cuda.get_current_stream().synchronize()
-            self._host = np.frombuffer(cp.cuda.alloc_pinned_memory(total), np.uint8, total)
+            try:
+                self._host = np.frombuffer(cp.cuda.alloc_pinned_memory(total), np.uint8, total)
+            except RuntimeError as error:
+                raise_again(error)
             self._bytes = cp.empty(total, "uint8")
         ends = np.cumsum(sizes)
         for array, size, end in zip(arrays, sizes, ends, strict=True):

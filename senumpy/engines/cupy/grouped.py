@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from senumpy.engines.cupy.convolution import Convolution
 
 _WIDE = 4  # neighbouring outputs of a thread, as in the source
+_MOST_PARTS = 4096  # more than a GPU does at once
 _LINES = 16  # of the result that a thread sums up for the weights' gradient
 
 
@@ -42,7 +43,8 @@ def backward_weights(runtime: Runtime, x: Array, dy: Array, conv: Convolution) -
     kh, kw = conv.window.kernel
     inner, lines = conv.c // conv.groups, conv.n * conv.out_h
     (across,), block = columns(conv.o, 32)
-    lines_a_part = block[1] * _LINES
+    parts = min(-(-lines // (block[1] * _LINES)), _MOST_PARTS)
+    lines_a_part = -(-lines // parts)
     parts = -(-lines // lines_a_part)
     sums = cp.empty(parts * kh * inner * kw * conv.o, conv.dtype)
     runtime.launch(

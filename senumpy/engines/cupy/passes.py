@@ -11,7 +11,7 @@ from senumpy.engines.cupy.sources import THREADS, Build
 from senumpy.errors import InputError
 from senumpy.ops.arrays import Array
 
-_BLOCKS_A_MULTIPROCESSOR = 8  # enough to keep memory busy
+_BLOCKS_A_MULTIPROCESSOR = 32  # several times what is there at once: the last ones end close together
 _MOST_ROWS = 256  # of one thread: with more, float32 sums lose digits
 _MOST_IMAGES = 65535  # the third axis of a grid
 

@@ -11,7 +11,7 @@ from senumpy.engines.base import Engine
 from senumpy.engines.cupy import passes
 from senumpy.engines.cupy.runtime import REAL, Runtime, as_image, in_order, tiles, width
 from senumpy.engines.cupy.se_ops import SEUnits
-from senumpy.engines.cupy.sources import THREADS, Build
+from senumpy.engines.cupy.sources import Build
 from senumpy.ops.arrays import Array, check_array, check_upstream
 from senumpy.ops.avg_pool import AvgPool2dGradients
 from senumpy.ops.global_pooling import GlobalAvgPoolGradients, GlobalMaxPoolGradients
@@ -138,10 +138,9 @@ class PoolOps(SEUnits):
         n, c, h, w = x.shape
         y, winner = cp.empty((n, c), x.dtype), cp.empty((n, c), "int32")
         wide = width(x.dtype, c)
-        across = min(THREADS, c // wide)
         self.runtime.launch(
-            Build("pooling", x.dtype.name, wide), "global_max", (-(-(c // wide) // across), n), (across,),
-            self.runtime.rows(x), h * w, c // wide, y, winner,
+            Build("pooling", x.dtype.name, wide), "global_max", *tiles(n, c // wide), self.runtime.rows(x),
+            h * w, c // wide, n, y, winner,
         )  # fmt: skip
         return y, GlobalCache(x.shape, x.dtype, winner)
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import cupy as cp
 import numpy as np
 
+from senumpy.engines.cupy.device import check_current, raise_again
 from senumpy.engines.cupy.runtime import Runtime
 from senumpy.ops.arrays import Array
 
@@ -50,9 +51,10 @@ def multiply(
     scales = _ADDRESSES[name, 1.0], _ADDRESSES[name, 1.0 if add else 0.0]
     letter = "s" if name == "float32" else "d"
     tensor_cores = runtime.precision == "tf32" and name == "float32"
-    if tensor_cores:
-        cublas.setMathMode(handle, _TF32)
+    check_current(runtime.device)
     try:
+        if tensor_cores:
+            cublas.setMathMode(handle, _TF32)
         if batch == 1:
             product = getattr(cublas, f"{letter}gemm")
             product(
@@ -65,6 +67,8 @@ def multiply(
                 handle, *operations, n, m, k, scales[0], first, b.step, b.batch_step, second, a.step,
                 a.batch_step, scales[1], _operand(out), out.step, out.batch_step, batch,
             )  # fmt: skip
+    except RuntimeError as error:
+        raise_again(error)
     finally:
         if tensor_cores:
             cublas.setMathMode(handle, _DEFAULT)  # the handle is CuPy's: others use it too

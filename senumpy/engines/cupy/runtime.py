@@ -16,7 +16,7 @@ from senumpy.ops.arrays import Array
 
 REAL = frozenset(np.dtype(name) for name in WIDTHS)  # what kernels are compiled for; the rest goes by `ops`
 _NOTHING = np.uint64(0)  # a pointer to nothing
-_MOST_PIXELS = 2**31  # kernels count them in 32 bits
+_MOST_PIXELS = 2**31 - THREADS  # kernels count them in 32 bits
 
 
 class Runtime:
@@ -57,13 +57,16 @@ class Runtime:
         self, build: Build, name: str, grid: tuple[int, ...], block: tuple[int, ...], *arguments: Any
     ) -> None:
         """Run a kernel on the current stream; None stands for an absent array."""
-        found = self._kernels.get((name, build))
-        if found is None:
-            found = self._kernels[name, build] = self._compiled(build, name)
-        kernel, converters = found
-        kernel(
-            grid, block, tuple(convert(value) for convert, value in zip(converters, arguments, strict=True))
-        )
+        device.check_current(self.device)
+        try:
+            found = self._kernels.get((name, build))
+            if found is None:
+                found = self._kernels[name, build] = self._compiled(build, name)
+            kernel, converters = found
+            values = (convert(value) for convert, value in zip(converters, arguments, strict=True))
+            kernel(grid, block, tuple(values))
+        except RuntimeError as error:
+            device.raise_again(error)
 
     def _compiled(self, build: Build, name: str) -> tuple[Any, tuple[Any, ...]]:
         module = cp.RawModule(code=source(build.file), options=build.options, backend="nvrtc")

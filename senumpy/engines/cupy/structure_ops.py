@@ -1,4 +1,4 @@
-"""The engine's concatenation: as `senumpy.ops` has it, but in channels-last memory."""
+"""The engine's concatenation and CIFAR's shortcut: as `senumpy.ops` has them, but in channels-last memory."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from senumpy.engines.base import Engine
 from senumpy.engines.cupy.other_ops import OtherOps
 from senumpy.ops.arrays import check_upstream
 from senumpy.ops.concat import ConcatCache, ConcatGradients, check_parts
+from senumpy.ops.shortcut import PadShortcutCache, PadShortcutGradients, shortcut_arguments
 
 
 class StructureOps(OtherOps):
-    """Concatenation of channels."""
+    """Operations that move channels."""
 
     def concat_forward(self, xs, *, axis=1):
         """See `senumpy.ops.concat_forward`."""
@@ -33,3 +34,21 @@ class StructureOps(OtherOps):
         return ConcatGradients(
             tuple(self.copied(dy[:, end - c : end]) for c, end in zip(channels, ends, strict=True))
         )
+
+    def pad_shortcut_forward(self, x, *, channels, stride=2):
+        """See `senumpy.ops.pad_shortcut_forward`."""
+        sh, sw, before, shape = shortcut_arguments(x, channels, stride)
+        n, c, h, w = shape
+        y = cp.zeros((n, h, w, c), x.dtype)
+        y[..., before : before + x.shape[1]] = x.transpose(0, 2, 3, 1)[:, ::sh, ::sw]
+        return y.transpose(0, 3, 1, 2), PadShortcutCache(x.shape, shape, x.dtype, (sh, sw))
+
+    def pad_shortcut_backward(self, dy, cache):
+        """See `senumpy.ops.pad_shortcut_backward`."""
+        check_upstream(dy, cache.out_shape, cache.dtype)
+        n, c, h, w = cache.shape
+        sh, sw = cache.stride
+        before = (cache.out_shape[1] - c) // 2
+        dx = cp.zeros((n, h, w, c), dy.dtype)
+        dx[:, ::sh, ::sw] = dy.transpose(0, 2, 3, 1)[..., before : before + c]
+        return PadShortcutGradients(dx.transpose(0, 3, 1, 2))

@@ -40,11 +40,12 @@ def _collected(launch: Launch, seen: np.ndarray, size: tuple[int, int], pad: tup
 
 
 @twin
-def patches(launch, x, h, w, vecs, group_vecs, out_h, out_w, pad_h, pad_w, pixels):
+def patches(launch, x, h, w, vecs, group_vecs, row_vecs, out_h, out_w, pad_h, pad_w, pixels):
     channels, inner = (count * launch.build.width for count in (vecs, group_vecs))
     seen = _seen(launch, x.reshape(-1, h, w, channels), (out_h, out_w), (pad_h, pad_w))
     taps = seen.shape[3] * seen.shape[4]
-    return seen.reshape(pixels, taps, channels // inner, inner).transpose(0, 2, 1, 3)
+    rows = seen.reshape(pixels, taps, channels // inner, inner).transpose(0, 2, 1, 3).reshape(pixels, -1)
+    return np.pad(rows, ((0, 0), (0, row_vecs * launch.build.width - rows.shape[1])))
 
 
 @twin
@@ -53,10 +54,12 @@ def narrow_patches(*arguments):
 
 
 @twin
-def from_patches(launch, columns, h, w, vecs, group_vecs, out_h, out_w, pad_h, pad_w, pixels):
+def from_patches(launch, columns, h, w, vecs, group_vecs, row_vecs, out_h, out_w, pad_h, pad_w, pixels):
     channels, inner = (count * launch.build.width for count in (vecs, group_vecs))
     window = launch.window
-    by_group = columns.reshape(-1, channels // inner, window["KH"] * window["KW"], inner)
+    rows = columns.reshape(-1, row_vecs * launch.build.width)
+    seen = rows[:, : channels * window["KH"] * window["KW"]]
+    by_group = seen.reshape(-1, channels // inner, window["KH"] * window["KW"], inner)
     seen = by_group.transpose(0, 2, 1, 3).reshape(-1, out_h, out_w, window["KH"], window["KW"], channels)
     return _collected(launch, seen, (h, w), (pad_h, pad_w))
 

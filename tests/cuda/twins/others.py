@@ -65,7 +65,7 @@ def avg_pool_back(launch, dy, counts, h, w, vecs, out_h, out_w, kh, kw, sh, sw, 
 
 
 @twin
-def global_max(launch, x, rows, vecs):
+def global_max(launch, x, rows, vecs, images):
     channels = vecs * launch.build.width
     x = x.reshape(-1, rows, channels)
     winner = x.argmax(axis=1)  # the first; NumPy takes NaN for the largest

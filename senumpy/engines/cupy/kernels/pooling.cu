@@ -110,10 +110,10 @@ extern "C" __global__ void __launch_bounds__(THREADS) avg_pool_back(
 
 // The maximum of each image's channels, and the first pixel that has it: one thread a (image, channels).
 extern "C" __global__ void __launch_bounds__(THREADS) global_max(
-    const Real* __restrict__ x, int rows, int vecs, Real* __restrict__ y, int* __restrict__ winner) {
-  const int c = blockIdx.x * blockDim.x + threadIdx.x;
-  if (c >= vecs) return;
-  const long long image = (long long)blockIdx.y * rows * vecs + c, own = (long long)blockIdx.y * vecs + c;
+    const Real* __restrict__ x, int rows, int vecs, int images, Real* __restrict__ y, int* __restrict__ winner) {
+  const int c = blockIdx.y * blockDim.x + threadIdx.x, n = blockIdx.x * blockDim.y + threadIdx.y;
+  if (c >= vecs || n >= images) return;
+  const long long image = (long long)n * rows * vecs + c, own = (long long)n * vecs + c;
   Vec best = load(x, image);
   int first[V] = {};
 #pragma unroll 4

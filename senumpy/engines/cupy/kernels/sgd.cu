@@ -8,9 +8,9 @@ extern "C" __global__ void __launch_bounds__(THREADS) sgd(
     const int* __restrict__ owners, const long long* __restrict__ firsts, int a_block, double lr, double momentum,
     int nesterov) {
   const int tensor = owners[blockIdx.x];
-  Real* value = (Real*)tensors[tensor];
-  const Real* gradient = (const Real*)tensors[count + tensor];
-  Real* velocity = (Real*)tensors[2 * count + tensor];
+  Real* __restrict__ value = (Real*)tensors[tensor];
+  const Real* __restrict__ gradient = (const Real*)tensors[count + tensor];
+  Real* __restrict__ velocity = (Real*)tensors[2 * count + tensor];
   const long long size = tensors[3 * count + tensor], first = firsts[blockIdx.x];
   const long long last = first + a_block < size ? first + a_block : size;
   const Real decay = (Real)decays[tensor], rate = (Real)lr, m = (Real)momentum;
