@@ -29,6 +29,7 @@ def helper_checks(engine: Engine, oracle: Engine, seed: int) -> Iterator[Check]:
         "sgd_update_all": _sgd_update_all,
         "prepare_images": _prepare_images,
         "feed": _feed,
+        "feed under load": _feed_under_load,
         "conv_bn_inference": _conv_bn_inference,
         "residual_end_inference": _residual_end_inference,
         "squeeze_excite_inference": _squeeze_excite_inference,
@@ -204,6 +205,27 @@ def _feed(engine: Engine, oracle: Engine, rng: np.random.Generator) -> Iterator[
         want = oracle.to_numpy(oracle.prepare_images(images, crop, flip, _SCALE, _SHIFT))
         yield holds("images", np.array_equal(to_host(engine, x), want), "found other images")
         yield holds("labels", np.array_equal(labels, wanted), f"found {labels}, wanted {wanted}")
+
+
+def _feed_under_load(engine: Engine, oracle: Engine, rng: np.random.Generator) -> Iterator[Outcome]:
+    """Yield whether images stay whole while a device is busy and the next ones are on their way to it.
+
+    Were one batch written over another before its time, small ones on an idle device would hardly show it.
+    """
+    if engine.device_memory() is None:
+        return  # nothing is on its way anywhere
+    shape = (16, 224, 224, 3)
+    images = [rng.integers(0, 256, shape, dtype=np.uint8) for _ in range(3)]
+    labels = np.arange(len(images[0]))
+    order = [k % len(images) for k in range(12)]
+    wanted = [oracle.prepare_images(image, None, None, _SCALE, _SHIFT) for image in images]
+    busy = engine.asarray(rng.normal(size=(2048, 2048)).astype(np.float32))
+    found = []
+    for x, _ in engine.feed(((images[k], None, None, labels) for k in order), _SCALE, _SHIFT):
+        engine.linear_forward(busy, busy)
+        found.append(x)
+    same = [np.array_equal(to_host(engine, x), wanted[k]) for x, k in zip(found, order, strict=True)]
+    yield holds("images", all(same), f"batches {[k for k, held in enumerate(same) if not held]} are others")
 
 
 # -- inference ---------------------------------------------------------------------------------------------
