@@ -259,7 +259,9 @@ class RawModule:
 
         def kernel(grid: tuple[int, ...], block: tuple[int, ...], args: tuple[Any, ...]) -> None:
             _check_sizes(grid, block)
-            streams.current().operate(*(value._memory.uses for value in args if isinstance(value, ndarray)))
+            streams.operate(
+                streams.current(), *(value._memory.uses for value in args if isinstance(value, ndarray))
+            )
             program.launch(name, grid, block, _values(name, program.wanted(name), args))
             launches.append(name)
             for value in args:
@@ -361,8 +363,8 @@ def _alloc_pinned_memory(size: int) -> Any:
 
 def _set(array: ndarray, host: np.ndarray, stream: Stream | None = None) -> None:
     stream = stream or streams.current()
-    stream.operate(array._memory.uses)
-    stream.copy_from_host(host.ctypes.data)
+    streams.operate(stream, array._memory.uses)
+    streams.copy_from_host(stream, host.ctypes.data)
     array._array[...] = host
 
 

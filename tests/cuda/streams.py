@@ -46,29 +46,31 @@ class Stream:
     def __exit__(self, *error: Any) -> None:
         _stack.pop()
 
-    def operate(self, *uses: Known) -> None:
-        """Enqueue an operation on memories, each given by who used it last."""
-        _learn(self.known, _host)
-        self.time += 1
-        self.known[self.number] = self.time
-        for used in uses:
-            for number, operation in used.items():
-                if self.known.get(number, 0) < operation:
-                    raise RaceError(f"stream {self.number} uses memory that stream {number} may be using")
-            used[self.number] = self.time
-
-    def copy_from_host(self, address: int) -> None:
-        """Note that the operation under way reads a buffer of the host."""
-        number, operation = _sources.get(address, (self.number, 0))
-        if _host.get(number, 0) < operation:
-            raise RaceError("a buffer of the host was filled again before its last copy was waited for")
-        _sources[address] = self.number, self.time
-
     def synchronize(self) -> None:
         _learn(_host, self.known)
 
     def wait_event(self, event: Event) -> None:
         _learn(self.known, event.known)
+
+
+def operate(stream: Stream, *uses: Known) -> None:
+    """Enqueue an operation on memories, each given by who used it last."""
+    _learn(stream.known, _host)
+    stream.time += 1
+    stream.known[stream.number] = stream.time
+    for used in uses:
+        for number, operation in used.items():
+            if stream.known.get(number, 0) < operation:
+                raise RaceError(f"stream {stream.number} uses memory that stream {number} may be using")
+        used[stream.number] = stream.time
+
+
+def copy_from_host(stream: Stream, address: int) -> None:
+    """Note that the operation under way reads a buffer of the host."""
+    number, operation = _sources.get(address, (stream.number, 0))
+    if _host.get(number, 0) < operation:
+        raise RaceError("a buffer of the host was filled again before its last copy was waited for")
+    _sources[address] = stream.number, stream.time
 
 
 _null = Stream()
