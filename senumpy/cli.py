@@ -144,7 +144,7 @@ def _add_train(parsers: Any) -> None:
         **unset,
     )
     _add_device(parser, **unset)
-    add("--deterministic", action="store_true", help="on a GPU: the same bits each time; says its price", **unset)
+    add("--deterministic", action="store_true", help="on a GPU: the same bits each time", **unset)
     add("--checkpoint-minutes", type=float, metavar="T", help="save within an epoch this often (5)", **unset)
     folder = parser.add_mutually_exclusive_group()
     folder.add_argument("--out", type=Path, metavar="DIR", help="run folder (runs/DATA-MODEL-NNN)")
