@@ -21,7 +21,7 @@ import numpy as np
 from tests.cuda import streams
 from tests.cuda.cublas import Cublas
 from tests.cuda.emulator import CompileError, Program
-from tests.cuda.memory import BASES, LIVE, Memory, OutOfMemoryError
+from tests.cuda.memory import BASES, LIVE, Memory, MemoryPool, OutOfMemoryError
 from tests.cuda.streams import Event, Stream, get_elapsed_time
 
 
@@ -329,19 +329,6 @@ class Device:
 
     def __exit__(self, *error: Any) -> None:
         pass
-
-
-class MemoryPool:
-    """Keeps what was freed for the next arrays, as CuPy's does: what it took is what was used at most."""
-
-    def used_bytes(self) -> int:
-        return Memory.used
-
-    def total_bytes(self) -> int:
-        return Memory.peak
-
-    def free_all_blocks(self, stream: Any = None) -> None:
-        Memory.peak = Memory.used
 
 
 runtime = types.SimpleNamespace(
