@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import re
 import sys
 import types
 from typing import Any
@@ -364,19 +363,7 @@ def build() -> types.ModuleType:
     cupy.__version__ = "14.2.0"
     for name in FUNCTIONS:
         setattr(cupy, name, _function(name))
-    for name in [
-        "float32",
-        "float64",
-        "int32",
-        "int64",
-        "uint8",
-        "uint64",
-        "bool_",
-        "newaxis",
-        "inf",
-        "nan",
-        "pi",
-    ]:
+    for name in ("float32", "float64", "int32", "int64", "uint8", "uint64", "bool_", "newaxis", "inf", "nan"):
         setattr(cupy, name, getattr(np, name))
     cupy.ndarray, cupy.asarray, cupy.RawModule = ndarray, _asarray, RawModule
     cupy.array = lambda value, dtype=None: ndarray._copied(np.array(_unwrap(value), dtype))
@@ -397,8 +384,3 @@ def build() -> types.ModuleType:
     cuda.alloc_pinned_memory = _alloc_pinned_memory
     cupy.cuda = cuda
     return cupy
-
-
-def names_used(source: str) -> set[str]:
-    """Return what a Python source takes from CuPy: `cp.NAME...`."""
-    return set(re.findall(r"\bcp\.([A-Za-z_][\w.]*)", source))
