@@ -159,7 +159,7 @@ def _add_device(parser: argparse.ArgumentParser, **settings: Any) -> None:
     add(
         "--precision",
         choices=("float32", "tf32"),
-        help="of matrix products on a GPU; tf32 is faster, with 10 bits of mantissa",
+        help="of matrix products on a GPU; tf32: by tensor cores, 10 bits of mantissa",
         **settings,
     )
 

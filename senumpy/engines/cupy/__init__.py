@@ -37,7 +37,7 @@ class CupyEngine(Feeding, StructureOps):
         Number of the GPU, as `nvidia-smi` counts.
     precision : {"float32", "tf32"}
         Of matrix products of float32 arrays. With "tf32" tensor cores take 10 of the 23 bits of their
-        factors and sum up in float32: several times as fast, three digits instead of seven.
+        factors and sum up in float32: three digits instead of seven.
     deterministic : bool
         Choose ways of convolving by rule instead of by measurement: two runs then give the same bits.
     exact : bool
