@@ -2,54 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import cupy as cp
 
 from senumpy.engines.base import Engine
+from senumpy.engines.caches import ConvCache, InferenceCache, UnitCache
 from senumpy.engines.cupy import convolution, norm, passes
 from senumpy.engines.cupy.convolution import Convolution
-from senumpy.engines.cupy.norm import Norm
 from senumpy.engines.cupy.runtime import REAL, Runtime, as_image, in_order
 from senumpy.engines.cupy.sources import Build
 from senumpy.ops.arrays import Array, check_upstream
 from senumpy.ops.batchnorm import check_batch_arguments, check_norm_arguments
 from senumpy.ops.conv2d import Conv2dGradients, check_conv_arguments
 from senumpy.ops.conv_bn_relu import ConvBNReLUGradients, ConvBNReLUInferenceGradients
-
-
-class ConvCache(NamedTuple):
-    """What the gradient of a convolution needs."""
-
-    x: Array  # rows
-    w: Array
-    conv: Convolution
-    has_bias: bool
-
-
-class UnitCache(NamedTuple):
-    """What the gradient of convolution, batch norm and ReLU needs."""
-
-    conv: ConvCache
-    norm: Norm
-
-    @property
-    def mean(self) -> Array:
-        """Mean of the batch, (O,)."""
-        return self.norm.mean
-
-    @property
-    def var(self) -> Array:
-        """Biased variance of the batch, (O,)."""
-        return self.norm.var
-
-
-class InferenceCache(NamedTuple):
-    """What the gradient with given statistics needs: folded, the forward keeps no convolution's result."""
-
-    conv: ConvCache
-    vectors: tuple[Array, Array, Array, Array]  # gamma, beta, mean, var
-    eps: float
 
 
 class ConvOps(Engine):

@@ -8,9 +8,9 @@ import cupy as cp
 
 from senumpy.engines.arguments import check_se
 from senumpy.engines.base import Engine
+from senumpy.engines.caches import ComposedCache, SqueezeCache, SqueezeExciteCache
 from senumpy.engines.cupy import excite, norm, passes
 from senumpy.engines.cupy.excite import Excitation
-from senumpy.engines.cupy.norm import Norm
 from senumpy.engines.cupy.norm_ops import NormOps
 from senumpy.engines.cupy.runtime import REAL, as_image, in_order
 from senumpy.engines.cupy.sources import Build
@@ -32,38 +32,6 @@ class ScaleCache(NamedTuple):
     u: Array  # rows
     s: Array
     shape: tuple[int, int, int, int]
-
-
-class SqueezeCache(NamedTuple):
-    """The cache of the pool that ran, and which it was."""
-
-    pool: Any
-    operator: str
-
-
-class SqueezeExciteCache(NamedTuple):
-    """The caches of the three steps."""
-
-    squeeze: SqueezeCache
-    excitation: Excitation
-    scale: ScaleCache
-
-
-class ActivatedCache(NamedTuple):
-    """Batch norm and ReLU in one pass, and SE after it."""
-
-    norm: Norm
-    se: SqueezeExciteCache
-
-    @property
-    def mean(self) -> Array:
-        """Mean of the batch, (C,)."""
-        return self.norm.mean
-
-    @property
-    def var(self) -> Array:
-        """Biased variance of the batch, (C,)."""
-        return self.norm.var
 
 
 class SEOps(NormOps):
@@ -192,11 +160,11 @@ class SEUnits(SEOps):
         )
         v = as_image(norm.transform(self.runtime, normed, relu=True), c.shape)
         y, cache = self.squeeze_excite_forward(v, *se, squeeze=squeeze, gate=gate)
-        return y, ActivatedCache(normed, cache)
+        return y, ComposedCache(normed, cache)
 
     def bn_relu_se_backward(self, dy, cache):
         """See `senumpy.ops.bn_relu_se_backward`."""
-        if not isinstance(cache, ActivatedCache):
+        if not isinstance(cache, ComposedCache):
             return Engine.bn_relu_se_backward(dy, cache)
         check_upstream(dy, cache.norm.shape, cache.norm.x.dtype)
         dv, *se = self.squeeze_excite_backward(dy, cache.se)

@@ -21,13 +21,13 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from senumpy.engines.arguments import SEWeights
 from senumpy.engines.numba import norm as norms
 from senumpy.engines.numba import passes
 from senumpy.engines.numba.dense import Excitation, excitation, excitation_gradients
 from senumpy.engines.numba.geometry import Array
 from senumpy.engines.numba.norm import Norm
 from senumpy.engines.numba.runtime import NOTHING, Runtime
-from senumpy.engines.numba.tail import SEWeights
 
 
 class ActivatedCache(NamedTuple):

@@ -2,55 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from senumpy.engines.base import Engine
+from senumpy.engines.caches import ConvCache, InferenceCache, UnitCache
 from senumpy.engines.numba import convolution, norm, small_groups
 from senumpy.engines.numba.convolution import Convolution, Epilogue, no_epilogue
 from senumpy.engines.numba.geometry import Array, Geometry, as_image
-from senumpy.engines.numba.norm import Norm
 from senumpy.engines.numba.runtime import NOTHING, Runtime, flat
 from senumpy.engines.numba.tail import image_means
 from senumpy.ops.arrays import check_array, check_upstream
 from senumpy.ops.batchnorm import check_batch_arguments, check_norm_arguments
 from senumpy.ops.conv2d import Conv2dGradients, check_conv_arguments
 from senumpy.ops.conv_bn_relu import ConvBNReLUGradients, ConvBNReLUInferenceGradients
-
-
-class ConvCache(NamedTuple):
-    """What the gradient of a convolution needs."""
-
-    x: Array  # rows
-    w: Array
-    conv: Convolution
-    has_bias: bool
-
-
-class UnitCache(NamedTuple):
-    """What the gradient of convolution, batch norm and ReLU needs."""
-
-    conv: ConvCache
-    norm: Norm
-
-    @property
-    def mean(self) -> Array:
-        """Mean of the batch, (O,)."""
-        return self.norm.mean
-
-    @property
-    def var(self) -> Array:
-        """Biased variance of the batch, (O,)."""
-        return self.norm.var
-
-
-class InferenceCache(NamedTuple):
-    """What the gradient with given statistics needs: folded, the forward keeps no convolution's result."""
-
-    conv: ConvCache
-    vectors: tuple[Array, Array, Array, Array]  # gamma, beta, mean, var
-    eps: float
 
 
 def kind(x: Any) -> tuple[Any, Any]:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from senumpy.engines.arguments import check_tail
+from senumpy.engines.arguments import SEWeights, check_tail
 from senumpy.engines.base import Engine
 from senumpy.engines.numba import convolution, elementwise, norm, tail
 from senumpy.engines.numba.conv_ops import fold, kind, shape_of
@@ -15,7 +15,7 @@ from senumpy.engines.numba.dense import excitation
 from senumpy.engines.numba.geometry import Array, as_image
 from senumpy.engines.numba.norm import Norm
 from senumpy.engines.numba.runtime import NOTHING, Runtime, unlocked
-from senumpy.engines.numba.tail import SEWeights, TailCache
+from senumpy.engines.numba.tail import TailCache
 from senumpy.ops.arrays import check_upstream
 from senumpy.ops.batchnorm import BatchNorm2dGradients, check_batch_arguments, check_norm_arguments
 from senumpy.ops.batchnorm_inference import BatchNorm2dInferenceGradients

@@ -8,11 +8,11 @@ import numpy as np
 
 from senumpy.engines.arguments import check_se
 from senumpy.engines.base import Engine
+from senumpy.engines.caches import ComposedCache, SqueezeCache, SqueezeExciteCache
 from senumpy.engines.numba import activated, norm
 from senumpy.engines.numba.activated import ActivatedCache
 from senumpy.engines.numba.dense import Excitation, excitation, excitation_gradients
 from senumpy.engines.numba.geometry import Array, is_channels_last
-from senumpy.engines.numba.norm import Norm
 from senumpy.engines.numba.recalibration import Sizes, Within, places, product_sums, scale
 from senumpy.engines.numba.runtime import NOTHING, Runtime
 from senumpy.engines.numba.structure_ops import StructureOps
@@ -41,21 +41,6 @@ class ScaleCache(NamedTuple):
         return sizes_of(self.shape)
 
 
-class SqueezeCache(NamedTuple):
-    """The cache of the pool that ran, and which it was."""
-
-    pool: Any
-    operator: str
-
-
-class SqueezeExciteCache(NamedTuple):
-    """The caches of the three steps."""
-
-    squeeze: Any
-    excitation: Any
-    scale: Any
-
-
 class JoinedCache(NamedTuple):
     """What the gradient of SE on a concatenation needs."""
 
@@ -63,23 +48,6 @@ class JoinedCache(NamedTuple):
     places: list[tuple[Sizes, Within]]
     se: Excitation
     shape: tuple[int, int, int, int]
-
-
-class ComposedCache(NamedTuple):
-    """Batch norm and ReLU in one pass, and SE after it."""
-
-    norm: Norm
-    se: Any
-
-    @property
-    def mean(self) -> Array:
-        """Mean of the batch, (C,)."""
-        return self.norm.mean
-
-    @property
-    def var(self) -> Array:
-        """Biased variance of the batch, (C,)."""
-        return self.norm.var
 
 
 def sizes_of(shape: tuple[int, int, int, int]) -> Sizes:

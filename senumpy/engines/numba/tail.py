@@ -23,14 +23,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from senumpy.engines.arguments import SEWeights
 from senumpy.engines.numba import norm as norms
 from senumpy.engines.numba import passes
 from senumpy.engines.numba.dense import Excitation, excitation, excitation_gradients
 from senumpy.engines.numba.geometry import Array
 from senumpy.engines.numba.norm import Norm
 from senumpy.engines.numba.runtime import Runtime
-
-SEWeights = tuple[Array, Array | None, Array, Array | None]
 
 
 class TailCache(NamedTuple):
