@@ -16,7 +16,7 @@ import numpy as np
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
-_FLOATS = frozenset(np.dtype(name) for name in ("float32", "float64", "complex64", "complex128"))
+_FLOATS = frozenset(np.dtype(name) for name in ("float32", "float64", "complex64", "complex128", "longdouble"))
 
 
 def namespace(x: Array) -> Any:

@@ -1,0 +1,232 @@
+"""Somebody's numbers beside the reference's: exact, accurate, lossy or wrong, and how far off.
+
+- exact: every number is the true one, correctly rounded.
+- accurate: off by no more than rounding explains (`rounding.Expectation.bound`).
+- lossy: off by more, but just as if inputs or the result had been rounded to a lower precision, or, where
+  matrices are multiplied, by no more than sums in one explain; `looks_like` names it. For convolutions of 3x3
+  this may also be Winograd's algorithm, whose transforms lose a few digits (Barabasz et al. 2020, "Error
+  analysis and improving the accuracy of Winograd convolution").
+- wrong: off by more than any of these explains, of another shape, or not finite where the true value is.
+
+Whether a small error is lost precision or a mistake with small effects (an eps in another place) no bound can
+tell: known mistakes are tried first, by `diagnosis`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from senumpy.verify.calls import OpCall, Results, results
+from senumpy.verify.rounding import Expectation, roundoff
+
+Array = NDArray[Any]
+Level = Literal["exact", "accurate", "lossy", "wrong"]
+LEVELS: tuple[Level, ...] = ("exact", "accurate", "lossy", "wrong")
+
+HALF = 2.0**-11  # unit roundoff of float16, and of TF32
+# F(4x4, 3x3) with the usual points 0, +-1, +-2 loses up to 4 bits, F(6x6, 3x3) up to 8.
+WINOGRAD = 2.0**8
+_FORMATS = {"float16": 11, "TF32": 11, "bfloat16": 8}  # bits of the significand, the leading one included
+
+# Operations that multiply matrices, or may: hardware does that in lower precision when it is let.
+PRODUCTS = frozenset(
+    (
+        "conv2d", "linear", "excitation", "squeeze_excite", "conv_bn_relu", "conv_bn_relu_inference",
+        "residual_tail", "residual_tail_inference", "bn_relu_se", "concat_se", "se_add",
+    )
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """One result beside the reference's.
+
+    Attributes
+    ----------
+    result : str
+        ``"y"``, ``"dx"``, ``"running_var"``, ...
+    level : {"exact", "accurate", "lossy", "wrong"}
+    max_error, typical_error : float
+        Largest and median |got - want|.
+    max_ulp, typical_ulp : float
+        The same in units of the last place of each wanted number. Where terms cancel, an accurate result may
+        be off by many of them.
+    index : tuple of int
+        Of the entry that is furthest off.
+    got, want : float
+        That entry.
+    bound : float
+        What rounding explains, for every entry of the result.
+    looks_like : str
+        What lost the precision of a lossy result; a word on the shape of a wrong one; may be empty.
+    """
+
+    result: str
+    level: Level
+    max_error: float
+    typical_error: float
+    max_ulp: float
+    typical_ulp: float
+    index: tuple[int, ...]
+    got: float
+    want: float
+    bound: float
+    looks_like: str = ""
+
+    @property
+    def ratio(self) -> float:
+        """Largest error in units of the bound; infinite where nothing may be off."""
+        return self.max_error / self.bound if self.bound else float("inf") if self.max_error else 0.0
+
+
+def judge(expectation: Expectation, got: Results) -> list[Judgement]:
+    """Judge every result that the candidate has, in the reference's order.
+
+    At a call near a kink only ``y`` and the running statistics are judged.
+
+    Parameters
+    ----------
+    expectation : Expectation
+    got : dict
+        Arrays by name; names that the reference doesn't have are passed over, None stands for no array.
+    """
+    return [
+        judge_result(expectation, name, got[name])
+        for name in expectation.want
+        if name in got and not (expectation.near_kink and name.startswith("d"))
+    ]
+
+
+def judge_result(expectation: Expectation, name: str, got: Array | None) -> Judgement:
+    """Judge one result."""
+    want, bound = expectation.want[name], expectation.bound(name)
+    if want is None or got is None:
+        same = want is None and got is None
+        text = "" if same else "an array where the argument is None" if want is None else "None for an array"
+        error = 0.0 if same else float("inf")
+        level: Level = "exact" if same else "wrong"
+        return Judgement(name, level, error, error, error, error, (), 0, 0, bound, text)
+    if got.shape != want.shape:
+        inf, nan = float("inf"), float("nan")
+        text = f"its shape is {got.shape}, not {want.shape}"
+        return Judgement(name, "wrong", inf, inf, inf, inf, (), nan, nan, bound, text)
+    judgement = _measure(expectation, name, got, want, bound)
+    if judgement.level != "wrong":
+        return judgement
+    text = _lost_precision(expectation, name, got, judgement)
+    return replace(judgement, level="lossy" if text else "wrong", looks_like=text)
+
+
+def within(
+    expectation: Expectation, name: str, a: Array | None, b: Array | None, u: float | None = None
+) -> bool:
+    """Return whether two arrays are the same numbers, as far as rounding of this result allows to tell."""
+    if a is None or b is None:
+        return a is None and b is None
+    if a.shape != b.shape:
+        return False
+    with np.errstate(all="ignore"):
+        return bool((np.abs(np.asarray(a, np.longdouble) - b) <= expectation.bound(name, u)).all())
+
+
+def verdict_of(judgements: Sequence[Judgement]) -> Level:
+    """Return the worst level; exact where nothing was judged."""
+    return max((j.level for j in judgements), key=LEVELS.index, default="exact")
+
+
+def _measure(expectation: Expectation, name: str, got: Array, want: Array, bound: float) -> Judgement:
+    dtype = expectation.dtype
+    with np.errstate(all="ignore"):
+        error = np.abs(np.asarray(got, np.longdouble) - want)
+        # Infinities that are wanted (none of the operations gives one for finite numbers) count as right.
+        error = np.where(np.asarray(got == want), 0, np.where(np.isfinite(error), error, np.inf))
+        ulp = error / np.spacing(np.abs(want).astype(dtype)).astype(np.longdouble)
+        rounded = bool(np.array_equal(np.asarray(got, np.longdouble), want.astype(dtype)))
+    index = tuple(int(i) for i in np.unravel_index(int(np.argmax(error)), error.shape))
+    worst = float(error[index])
+    level: Level = "exact" if rounded else "accurate" if worst <= bound else "wrong"
+    return Judgement(
+        name,
+        level,
+        worst,
+        float(np.median(error)),
+        float(ulp.max()),
+        float(np.median(ulp)),
+        index,
+        float(got[index]),
+        float(want[index]),
+        bound,
+    )
+
+
+# -- where precision was lost ------------------------------------------------------------------------------
+
+
+def _lost_precision(expectation: Expectation, name: str, got: Array, judgement: Judgement) -> str:
+    """Return what explains an error beyond rounding in `dtype`; empty where nothing does."""
+    worst = judgement.max_error
+    if not np.isfinite(got).all():
+        return ""
+    if expectation.dtype == np.float64 and worst <= expectation.bound(name, roundoff(np.float32)):
+        stored = np.array_equal(got, got.astype(np.float32))
+        return "float32: the result was rounded to it" if stored else "float32 somewhere inside"
+    for label, bits in _FORMATS.items():
+        u = 2.0**-bits
+        if worst > expectation.bound(name, u):
+            continue
+        if label != "TF32" and np.array_equal(got, rounded_to(got, bits)):
+            return f"{label}: the result was rounded to it"
+        if _of_rounded_inputs(expectation, name, got, bits):
+            return f"inputs rounded to {label} ({bits} bits)"
+    if _may_be_winograd(expectation.call) and worst <= WINOGRAD * judgement.bound:
+        return "Winograd's algorithm, or sums in a lower precision"
+    if expectation.call.op in PRODUCTS and worst <= expectation.bound(name, HALF) / 2:
+        return "sums in float16, or inputs cut to TF32"
+    return ""
+
+
+def rounded_to(array: Array, bits: int) -> Array:
+    """Return the numbers rounded to a significand of `bits` binary digits, ties to even."""
+    significand, exponent = np.frexp(array)
+    return np.ldexp(np.round(np.ldexp(significand, bits)), exponent - bits)
+
+
+def _of_rounded_inputs(expectation: Expectation, name: str, got: Array, bits: int) -> bool:
+    """Whether `got` is what the reference gives for arguments and an upstream gradient of `bits` digits."""
+    call = _RoundedCall(
+        expectation.call.op,
+        tuple(_rounded(value, bits) for value in expectation.call.args),
+        expectation.call.options,
+        expectation.call.seed,
+        bits=bits,
+    )
+    with np.errstate(all="ignore"):
+        return within(expectation, name, got, results(call, np.float64)[name])
+
+
+@dataclass(frozen=True)
+class _RoundedCall(OpCall):
+    """A call whose upstream gradient is rounded."""
+
+    bits: int = 53
+
+    def upstream(self, shape: tuple[int, ...], dtype: Any = np.float64) -> Array:
+        return np.asarray(rounded_to(super().upstream(shape, dtype), self.bits), dtype)
+
+
+def _rounded(value: Any, bits: int) -> Any:
+    if isinstance(value, tuple | list):
+        return tuple(_rounded(item, bits) for item in value)
+    return rounded_to(value, bits) if isinstance(value, np.ndarray) and value.dtype.kind == "f" else value
+
+
+def _may_be_winograd(call: OpCall) -> bool:
+    """Whether Winograd's algorithm applies: kernels of 3x3 (or 5x5) with stride 1."""
+    if "conv" not in call.op or call.args[1].shape[2:] not in ((3, 3), (5, 5)):
+        return False
+    return call.options.get("stride", 1) in (1, (1, 1)) and call.options.get("dilation", 1) in (1, (1, 1))
