@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from senumpy import __version__, commands
+from senumpy import __version__, cli_crosscheck, commands
 from senumpy.commands import BAD_INPUT, DONE, INTERRUPTED
 
 _WEIGHTS = "weights: .safetensors, or PyTorch's .pth, .th, .bin"
@@ -81,6 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_export(parsers)
     _add_experiment(parsers)
     _add_gradcheck(parsers)
+    cli_crosscheck.add_commands(parsers, _command)
     _add_selftest(parsers)
     _add_bench(parsers)
     return parser

@@ -35,7 +35,7 @@ def train(arguments: argparse.Namespace) -> int:
             )
         summary = resume_run(arguments.resume, **others, quiet=quiet)
     if arguments.json:
-        _print_json(summary.to_dict())
+        print_json(summary.to_dict())
     else:
         print(summary)
     return DONE
@@ -114,7 +114,7 @@ def export(arguments: argparse.Namespace) -> int:
         )
     if arguments.json:
         result = {"model": loaded.model.name, "from": loaded.layout, "names": names, "written": str(target)}
-        _print_json(result)
+        print_json(result)
     else:
         print(f"{loaded.model.name} written to {target} (names: {names})")
     return DONE
@@ -134,7 +134,7 @@ def predict(arguments: argparse.Namespace) -> int:
         precision=arguments.precision,
     )
     if arguments.json:
-        _print_json([prediction.to_dict() for prediction in found])
+        print_json([prediction.to_dict() for prediction in found])
     else:
         print("\n\n".join([f"engine {found[0].engine}", *map(str, found)]))
     return DONE
@@ -172,7 +172,7 @@ def _check_ops(names: Sequence[str], arguments: argparse.Namespace, check_op: An
             print(line if number else f"{heading}\n{line}", flush=True)
     failed = [row for row in rows if not row.ok]
     if arguments.json:
-        _print_json({"ok": not failed, "seed": arguments.seed, "operations": [row.to_dict() for row in rows]})
+        print_json({"ok": not failed, "seed": arguments.seed, "operations": [row.to_dict() for row in rows]})
     else:
         for row in failed:
             for reason in row.reasons:
@@ -189,7 +189,7 @@ def selftest(arguments: argparse.Namespace) -> int:
     if out is not None and not out.parent.is_dir():  # before minutes of work
         raise InputError(f"--out: no folder {out.parent}")
     given = {"device": arguments.device, "precision": arguments.precision}
-    with _status_line() as progress:
+    with status_line() as progress:
         report = run_selftest(
             arguments.engine,
             arguments.ops,
@@ -201,7 +201,7 @@ def selftest(arguments: argparse.Namespace) -> int:
             progress=progress,
         )
     if arguments.json:
-        _print_json(report.to_dict())
+        print_json(report.to_dict())
     if out is not None:
         write_atomic(out, json.dumps(report.to_dict(), indent=2).encode())
     return DONE if report.ok else FAILED
@@ -227,11 +227,11 @@ def _bench_gpu(arguments: argparse.Namespace) -> int:
     settings = gpu.Settings(**{name: value for name, value in given.items() if value is not None})
     if arguments.plot is not None and "crossover" not in gpu.select_works(arguments.cases):
         raise InputError("--plot draws the crossover on a GPU: wanted crossover among the works")
-    with _status_line() as progress:
+    with status_line() as progress:
         show = _silent if arguments.json else _print_now
         found, rows = gpu.run(arguments.cases, settings, show=show, progress=progress)
     if arguments.json:
-        _print_json(found)
+        print_json(found)
     if arguments.plot is not None:
         arguments.plot.write_bytes(gpu.draw_crossover(rows))
     return DONE
@@ -249,7 +249,7 @@ def _bench_processor(arguments: argparse.Namespace) -> int:
     models = arguments.models  # what is asked for is checked before anything is measured
     bench.check_settings(arguments.cases, arguments.engine, arguments.repeats, models=models)
     quiet = arguments.json
-    with _status_line() as progress:
+    with status_line() as progress:
         progress("the machine's limits")
         limits = bench.measure_limits(threads)
         machine = bench.machine(threads, limits)
@@ -273,14 +273,14 @@ def _bench_processor(arguments: argparse.Namespace) -> int:
         )
     if quiet:
         settings = {"engine": arguments.engine or bench.default_engine(), "repeats": arguments.repeats}
-        _print_json({"machine": machine, **settings, "rows": [row.to_dict() for row in rows]})
+        print_json({"machine": machine, **settings, "rows": [row.to_dict() for row in rows]})
     if arguments.plot is not None:
         arguments.plot.write_bytes(bench.draw_ratios(rows))
     return DONE
 
 
 @contextmanager
-def _status_line() -> Iterator[Callable[[str], None]]:
+def status_line() -> Iterator[Callable[[str], None]]:
     """Give a function that shows what is being done on one line of the terminal; nothing in a file."""
     try:
         from tqdm import tqdm
@@ -302,11 +302,12 @@ def _silent(text: str) -> None:
 
 def _report(report: Any, as_json: bool) -> int:
     if as_json:
-        _print_json(report.to_dict())
+        print_json(report.to_dict())
     else:
         print(report)
     return DONE
 
 
-def _print_json(value: Any) -> None:
+def print_json(value: Any) -> None:
+    """Print a value as JSON."""
     print(json.dumps(value, indent=2))

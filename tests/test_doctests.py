@@ -11,7 +11,8 @@ import pytest
 
 import senumpy
 
-# What is imported only where a package is installed that isn't needed otherwise: peers of the bench, CuPy.
+# What is imported only where a package is installed that isn't needed otherwise: peers of the bench, CuPy,
+# frameworks of candidates.
 PEERS = {
     "senumpy.engines.cupy": "cupy",
     "senumpy.bench.gpu.peer": "torch",
@@ -20,6 +21,14 @@ PEERS = {
     "senumpy.bench.torch_inception": "torch",
     "senumpy.bench.torch_networks": "torch",
     "senumpy.bench.onnx_peer": "onnx",
+    "senumpy.crosscheck.adapters.torch_functions": "torch",
+    "senumpy.crosscheck.adapters.torch_modules": "torch",
+    "senumpy.crosscheck.adapters.torch_tensors": "torch",
+    "senumpy.crosscheck.adapters.jax_functions": "jax",
+    "senumpy.crosscheck.adapters.keras_backends": "keras",
+    "senumpy.crosscheck.adapters.keras_layers": "keras",
+    "senumpy.crosscheck.adapters.keras_shapes": "keras",
+    "senumpy.crosscheck.adapters.tensorflow_functions": "tensorflow",
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -49,7 +50,7 @@ def save_tensors(
         if not isinstance(key, str) or not isinstance(value, str):
             raise TypeError(f"metadata {key!r}: got {type(value).__name__}, wanted strings only")
     # None when empty: safetensors 0.8.0 writes a broken header for no tensors and an empty dictionary.
-    data = _library().save(arrays, metadata=dict(metadata) if metadata else None)
+    data = _with_ordered_metadata(_library().save(arrays, metadata=dict(metadata) if metadata else None))
     _check_same(arrays, _library().load(data))
     write_atomic(path, data)
 
@@ -83,6 +84,21 @@ def _plain(name: str, array: NDArray[Any]) -> NDArray[Any]:
     return np.asarray(array, dtype=array.dtype.newbyteorder("="), order="C")
 
 
+def _with_ordered_metadata(data: bytes) -> bytes:
+    """Return an encoded file with its metadata sorted by key, so that equal content is equal bytes.
+
+    safetensors 0.8.0 keeps metadata in a hash map and writes it in another order each time.
+    """
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:end])
+    if "__metadata__" not in header:
+        return data
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)  # numbers start at a multiple of eight
+    return len(text).to_bytes(8, "little") + text + data[end:]
+
+
 def _check_same(arrays: Mapping[str, NDArray[Any]], read: Mapping[str, NDArray[Any]]) -> None:
     for name, array in arrays.items():
         back = read[name]
@@ -95,5 +111,5 @@ def _library() -> Any:
     try:
         import safetensors.numpy
     except ImportError:
-        raise InputError('checkpoints need safetensors: pip install "senumpy[train]"') from None
+        raise InputError('safetensors files need safetensors: pip install "senumpy[train]"') from None
     return safetensors.numpy

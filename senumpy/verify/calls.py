@@ -43,13 +43,15 @@ class OpCall:
         All positional arguments: float64 arrays of numbers that float32 holds, integer labels, None, tuples
         of arrays.
     options : dict
-        Keyword options. A `numpy.random.Generator` among them is copied at each call.
+        Keyword options. For ``rng`` a seed is enough; a `numpy.random.Generator` is copied at each call.
     seed : int
         Draws the upstream gradient and the running statistics.
     note : str
         What is special about it.
     layouts : tuple of str
         Memory order of each float array, in order; C order where there are no more.
+    digits : int or None
+        Binary digits that the upstream gradient is rounded to; None: those of float32.
     """
 
     op: str
@@ -58,6 +60,7 @@ class OpCall:
     seed: int = 0
     note: str = ""
     layouts: tuple[str, ...] = ()
+    digits: int | None = None
 
     @property
     def spec(self) -> OpSpec:
@@ -81,13 +84,17 @@ class OpCall:
         return tuple(map_arrays(place, value) for value in self.args)
 
     def keywords(self) -> dict[str, Any]:
-        """Return the options, generators and arrays copied."""
-        return copy.deepcopy(self.options)
+        """Return fresh options: generators copied, or made of their seed."""
+        options = copy.deepcopy(self.options)
+        if isinstance(options.get("rng"), int):
+            options["rng"] = np.random.default_rng(options["rng"])
+        return options
 
     def upstream(self, shape: tuple[int, ...], dtype: DTypeLike = np.float64) -> Array:
         """Return a random, signed gradient of a result of this shape; a 0-d array for a loss."""
         draws = np.random.default_rng([self.seed, 3]).normal(size=shape) + 0.1
-        return np.asarray(draws, np.float32).astype(dtype)
+        draws = np.asarray(draws, np.float32).astype(np.float64)
+        return (draws if self.digits is None else rounded_to(draws, self.digits)).astype(dtype)
 
     def running(self, dtype: DTypeLike = np.float64) -> Running | None:
         """Return running statistics to start from, for batch norm in training; None for all others."""
@@ -100,7 +107,7 @@ class OpCall:
 
     def floats(self) -> list[Array]:
         """Return the float arrays among the arguments."""
-        return [array for array in walk(self.args) if array.dtype.kind == "f"]
+        return floats_in(self.args)
 
 
 def call_of(op: str, case: Case, seed: int = 0) -> OpCall:
@@ -112,7 +119,10 @@ def call_of(op: str, case: Case, seed: int = 0) -> OpCall:
         return array.astype(np.float32).astype(np.float64) if array.dtype.kind == "f" else array
 
     args = tuple(map_arrays(rounded, value) for value in case.args)
-    return OpCall(op, (*args, *(None,) * (wanted - len(args))), dict(case.kwargs), seed, case.name)
+    options = dict(case.kwargs)
+    if "rng" in options:  # a seed can be written down
+        options["rng"] = int(copy.deepcopy(options["rng"]).integers(2**32))
+    return OpCall(op, (*args, *(None,) * (wanted - len(args))), options, seed, case.name)
 
 
 def results(
@@ -177,11 +187,22 @@ def running_statistics(call: OpCall, dtype: DTypeLike) -> Results:
     }
 
 
+def rounded_to(array: Array, digits: int) -> Array:
+    """Return the numbers rounded to a significand of so many binary digits, ties to even."""
+    significand, exponent = np.frexp(array)
+    return np.ldexp(np.round(np.ldexp(significand, digits)), exponent - digits)
+
+
 def map_arrays(function: Callable[[Array], Any], value: Any) -> Any:
     """Apply `function` to the arrays in nested tuples and lists (which become tuples); leave all else."""
     if isinstance(value, tuple | list):
         return tuple(map_arrays(function, item) for item in value)
     return function(value) if isinstance(value, np.ndarray) else value
+
+
+def floats_in(value: Any) -> list[Array]:
+    """Return the float arrays in nested tuples and lists."""
+    return [array for array in walk(value) if array.dtype.kind == "f"]
 
 
 def walk(value: Any) -> Iterator[Array]:

@@ -5,47 +5,16 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from senumpy.errors import InputError
+from senumpy.verify.slots import CandidateError, Slot, gradients_by_slot, slot_of, text_of
 
 Array = NDArray[Any]
 Values = dict[str, Array]
-
-
-class CandidateError(Exception):
-    """The functions under test raised, or returned something that has no place in the contract.
-
-    Attributes
-    ----------
-    stage : str
-        "forward" or "backward".
-    """
-
-    def __init__(self, stage: str, message: str) -> None:
-        super().__init__(message)
-        self.stage = stage
-
-
-@dataclass(frozen=True)
-class Slot:
-    """An argument that has a gradient: one array, a list of arrays, or None (then so is its gradient)."""
-
-    name: str
-    key: int | str
-    length: int | None = None
-    absent: bool = False
-
-    @property
-    def leaves(self) -> tuple[str, ...]:
-        """Names of its arrays: ``x``, or ``xs[0]``, ``xs[1]`` of a list."""
-        if self.absent:
-            return ()
-        return (self.name,) if self.length is None else tuple(f"{self.name}[{i}]" for i in range(self.length))
 
 
 class Arguments:
@@ -74,7 +43,7 @@ class Arguments:
         positional = enumerate(zip(self.positional, self.args, strict=True))
         found: list[tuple[str, int | str, Any]] = [(name, key, value) for key, (name, value) in positional]
         found += [(name, name, value) for name, value in self.kwargs.items() if value is not None]
-        slots = [slot for name, key, value in found if (slot := _slot(name, key, value)) is not None]
+        slots = [slot for name, key, value in found if (slot := slot_of(name, key, value)) is not None]
         self.all_slots = tuple(slots)
         self.values: Values = {
             leaf: np.array(array, dtype=np.float64, order="K")
@@ -163,10 +132,11 @@ class Candidate:
         return dict(self._named_gradients(result))
 
     def _named_gradients(self, result: Any) -> Iterator[tuple[str, Array]]:
-        for slot, gradient in zip(self.arguments.slots, self._by_slot(result), strict=True):
+        slots = self.arguments.slots
+        for slot, gradient in zip(slots, gradients_by_slot(result, slots), strict=True):
             if slot.absent:
                 if gradient is not None:
-                    raise CandidateError("backward", f"d{slot.name} is {_text(gradient)}, wanted None: "
+                    raise CandidateError("backward", f"d{slot.name} is {text_of(gradient)}, wanted None: "
                                          f"the argument {slot.name} is None")  # fmt: skip
                 continue
             arrays = [gradient] if slot.length is None else gradient
@@ -174,39 +144,10 @@ class Candidate:
                 not isinstance(arrays, tuple | list) or len(arrays) != slot.length
             ):
                 raise CandidateError(
-                    "backward", f"d{slot.name} is {_text(arrays)}, wanted a tuple of {slot.length} arrays"
+                    "backward", f"d{slot.name} is {text_of(arrays)}, wanted a tuple of {slot.length} arrays"
                 )
             for leaf, array in zip(slot.leaves, arrays, strict=True):
                 yield leaf, _checked(leaf, array, self.arguments.values[leaf])
-
-    def _by_slot(self, result: Any) -> list[Any]:
-        """Return one gradient a slot, whatever way `backward` returned them."""
-        slots = self.arguments.slots
-        present = [slot for slot in slots if not slot.absent]
-        names = [f"d{slot.name}" for slot in slots]
-        if hasattr(result, "_asdict") and set(result._fields) >= set(names):
-            result = result._asdict()
-        if isinstance(result, Mapping):
-            return [self._by_name(result, slot) for slot in slots]
-        if len(present) == 1 and _is_whole(result, present[0]):
-            return [None if slot.absent else result for slot in slots]
-        if isinstance(result, tuple | list):
-            if len(result) == len(slots):
-                return list(result)
-            if len(result) == len(present):
-                rest = iter(result)
-                return [None if slot.absent else next(rest) for slot in slots]
-        wanted = f"{len(slots)} gradient{'s' * (len(slots) != 1)}: {', '.join(names)}"
-        raise CandidateError("backward", f"backward returned {_text(result)}, wanted {wanted}")
-
-    @staticmethod
-    def _by_name(result: Mapping[str, Any], slot: Slot) -> Any:
-        for key in (f"d{slot.name}", slot.name):
-            if key in result:
-                return result[key]
-        if slot.absent:
-            return None
-        raise CandidateError("backward", f"backward returned {_text(result)}, wanted a key 'd{slot.name}'")
 
 
 def walk_arrays(value: Any, path: str = "", seen: set[int] | None = None) -> Iterator[tuple[str, Array]]:
@@ -274,31 +215,6 @@ def _positional_names(function: Callable[..., Any], count: int) -> list[str]:
     return [names[i] if i < len(names) else f"args[{i}]" for i in range(count)]
 
 
-def _slot(name: str, key: int | str, value: Any) -> Slot | None:
-    if value is None:
-        return Slot(name, key, absent=True)
-    if _is_float_array(value):
-        return Slot(name, key)
-    if isinstance(value, list | tuple) and value and all(_is_float_array(item) for item in value):
-        return Slot(name, key, length=len(value))
-    return None
-
-
-def _is_float_array(value: Any) -> bool:
-    return isinstance(value, np.ndarray) and value.dtype.kind == "f"
-
-
-def _is_whole(result: Any, slot: Slot) -> bool:
-    """Whether `result` is itself the gradient of the only slot, and not a tuple that holds it."""
-    if slot.length is None:
-        return isinstance(result, np.ndarray | np.generic | float)
-    return (
-        isinstance(result, tuple | list)
-        and len(result) == slot.length
-        and all(isinstance(item, np.ndarray) for item in result)
-    )
-
-
 def _fresh(value: Any) -> Any:
     """Copy what a call could change: generators and arrays of labels."""
     if isinstance(value, np.random.Generator) or (
@@ -306,13 +222,3 @@ def _fresh(value: Any) -> Any:
     ):
         return copy.deepcopy(value)
     return value
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, tuple | list):
-        return f"{len(value)} value{'s' * (len(value) != 1)}"
-    if isinstance(value, np.ndarray):
-        return f"an array of shape {value.shape}"
-    if isinstance(value, Mapping):
-        return f"a dictionary of {', '.join(map(repr, value))}"
-    return "None" if value is None else type(value).__name__

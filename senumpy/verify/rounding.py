@@ -13,35 +13,41 @@ depends on the call (that is its condition), and is measured: the reference runs
 every argument, the upstream gradient, and every number that forward keeps for backward off by +-delta. The
 bound on |got - want| is
 
-    bound = ROOM spread + ROUND u max|want|        spread: the largest move in PAIRS pairs of opposite signs
+    bound = ROOM spread + ROUND u max|want|        spread: the largest move among SAMPLES of them
 
 so it is tight where the operation is well conditioned, and wide exactly where no implementation could do
 better: a batch norm over two nearly equal values, a sum that cancels.
 
 At a kink (ReLU at 0, a tie of a maximum) the gradient jumps. Where numbers that are off by NEAR delta choose
-another side than the exact ones, no gradient can be judged: `Expectation.near_kink`. Equal numbers are off by
-the same amount, so exact ties stay ties, and zeros stay zeros: there the convention decides, and is judged.
+another side than the exact ones, no gradient can be judged (`Expectation.near_kink`). In operations that
+choose among their arguments as they are (`CHOOSES`), equal numbers are off by the same amount: ties stay
+ties, and zeros are zeros everywhere: there the convention decides, and is judged.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from senumpy.verify.calls import OpCall, Results, named_gradients, results, running_statistics
+from senumpy.ops.arrays import per_channel
+from senumpy.ops.batchnorm import BatchNorm2dCache
+from senumpy.verify.calls import OpCall, Results, named_gradients, results, running_statistics, walk
 
 Array = NDArray[Any]
 
-LAMBDA = 2.0  # in sqrt(L): normally distributed errors exceed it by a factor of two in one case of 10,000
-PAIRS = 2
-ROOM = 4.0  # the spread is estimated from a few samples; an error is a sum over another few roundings
+LAMBDA = 2.0
+SAMPLES = 6
+ROOM = 5.0  # for what a few samples may miss, and for more than one sum in a row
 ROUND = 4.0  # the result itself is rounded, and constants like eps
 NEAR = 30.0
+PAIRS = 2
 _WIDE = np.dtype(np.longdouble)
+CHOOSES = frozenset(
+    ("relu", "max_pool2d", "global_max_pool", "squeeze", "squeeze_excite", "concat_se", "se_add")
+)
 
 
 def roundoff(dtype: DTypeLike) -> float:
@@ -64,6 +70,11 @@ def longest_sum(call: OpCall, y: Array) -> int:
         elif array.ndim:
             terms += array.shape
     return max(terms)
+
+
+# The largest number on the way to a result where no argument has its size: softmax's sum is at least one, so
+# its logarithm is off by u, however small the loss.
+_ON_THE_WAY = {("softmax_cross_entropy", "y"): 1.0}
 
 
 @dataclass(frozen=True)
@@ -111,8 +122,10 @@ class Expectation:
         u = own if u is None else u
         # Where there is no precision beyond the results' own, the reference is off as well.
         sides = 2.0 if roundoff(_WIDE) > own / 4 else 1.0
-        tiny = float(np.finfo(self.dtype).smallest_subnormal)
-        return sides * (ROOM * self.spread[name] * u / own + ROUND * u * _largest(self.want[name])) + tiny
+        # What is too small for the dtype may become zero on the way, and then be multiplied by large numbers.
+        tiny = 2.0**20 * float(np.finfo(self.dtype).smallest_normal)
+        size = _largest(self.want[name]) + _ON_THE_WAY.get((self.call.op, name), 0.0)
+        return sides * (ROOM * self.spread[name] * u / own + ROUND * u * size) + tiny
 
 
 def delta_of(length: int, u: float) -> float:
@@ -136,100 +149,92 @@ def expect(call: OpCall, dtype: DTypeLike) -> Expectation:
         delta = delta_of(length, roundoff(dtype))
         # For float32 results, off by 1e-7, float64 is as good as extended precision, and faster.
         fine = _WIDE if dtype == np.float64 else np.dtype(np.float64)
-        rng = np.random.default_rng([call.seed, 6])
         spread = dict.fromkeys(want, 0.0)
-        near_kink = False
-        centre = _kept(call, fine)
-        for _ in range(PAIRS):
-            noise = _Noise(rng, delta)
-            for sign in (1.0, -1.0):
-                moved = _run_off(call, fine, noise.at(sign))
-                for name, exact in want.items():
-                    if exact is not None:
-                        spread[name] = max(spread[name], _largest(moved[name] - exact))
-                near_kink |= not _same_sides(centre, _kept(call, fine, noise.at(NEAR * sign)))
+        for sample in range(SAMPLES):
+            moved = _run_off(call, fine, _Noise(call, delta, sample))
+            for name, exact in want.items():
+                if exact is not None:
+                    spread[name] = max(spread[name], _largest(moved[name] - exact))
+        near_kink = call.spec.pattern is not None and _near_kink(call, fine, NEAR * delta)
     return Expectation(call, dtype, want, near_kink, length, spread)
 
 
 class _Noise:
-    """Relative errors of equal size and random signs: always the same for a place, opposite at will.
+    """Puts arrays off by relative errors: normal ones of a standard deviation, the same for the same call.
 
-    Equal numbers of an array get equal errors.
+    In operations that choose among their arguments, equal numbers of an array get equal errors.
     """
 
-    def __init__(self, rng: np.random.Generator, delta: float) -> None:
-        self._seed, self._delta = int(rng.integers(2**32)), delta
+    def __init__(self, call: OpCall, delta: float, sample: int) -> None:
+        self._rng = np.random.default_rng([call.seed, 6, sample])
+        self._delta, self._ties = delta, call.op in CHOOSES
 
-    def at(self, scale: float) -> Callable[[Array, int], Array]:
-        """Return a function that puts the numbers of an array off; its second argument tells arrays apart."""
-
-        def off(array: Array, place: int) -> Array:
-            rng = np.random.default_rng([self._seed, place])
+    def __call__(self, array: Array) -> Array:
+        if self._ties and array.size > 1:
             distinct, where = np.unique(array, return_inverse=True)
-            signs = rng.choice([-1.0, 1.0], distinct.size)[where].reshape(array.shape)
-            return array * (1.0 + array.dtype.type(scale * self._delta) * signs.astype(array.dtype))
-
-        return off
-
-
-def _arguments_off(call: OpCall, dtype: np.dtype[Any], off: Callable[[Array, int], Array]) -> tuple[Any, ...]:
-    return _map_leaves(call.arguments(dtype), off, [0])
+            errors = self._rng.standard_normal(distinct.size)[where].reshape(array.shape)
+        else:
+            errors = self._rng.standard_normal(array.shape)
+        return array * (1.0 + np.asarray(self._delta * errors, array.dtype))
 
 
-def _run_off(call: OpCall, dtype: np.dtype[Any], off: Callable[[Array, int], Array]) -> Results:
-    """Return the results when arguments, upstream gradient, cache and results are all off."""
-    spec, place = call.spec, [100]
+def _run_off(call: OpCall, dtype: np.dtype[Any], off: _Noise) -> Results:
+    """Return the results when arguments, upstream gradient, what forward keeps, and results are all off."""
+    spec = call.spec
     args = _arguments_off(call, dtype, off)
     y, cache = spec.forward(*args, **call.keywords())
     y = np.asarray(y)
-    dy = off(call.upstream(y.shape, dtype), 99)
-    gradients = spec.backward(dy if dy.ndim else dy[()], _map_leaves(cache, off, place))
-    found = {"y": y, **named_gradients(spec, gradients)}
-    if call.op == "batchnorm2d":
-        after = running_statistics(OpCall(call.op, args, call.options, call.seed), dtype)
-        found |= _map_named(after, off)
-    return found
+    dy = off(call.upstream(y.shape, dtype))
+    found = {"y": y, **named_gradients(spec, spec.backward(dy if dy.ndim else dy[()], _off(cache, off)))}
+    after = running_statistics(replace(call, args=args), dtype)
+    return found | {name: None if array is None else off(array) for name, array in after.items()}
 
 
-def _map_named(found: Results, off: Callable[[Array, int], Array]) -> Results:
-    return {name: None if a is None else off(a, 200 + place) for place, (name, a) in enumerate(found.items())}
+def _arguments_off(call: OpCall, dtype: np.dtype[Any], off: _Noise) -> tuple[Any, ...]:
+    """Return arguments that are off; so is the mean of batch norm's batch, for which beta can stand."""
+    args = _off(call.arguments(dtype), off)
+    if "beta" not in call.names or "mean" in call.names:
+        return args
+    _, cache = call.spec.forward(*args, **call.keywords())
+    norm = cache if isinstance(cache, BatchNorm2dCache) else cache.norm
+    gamma, beta = (call.names.index(name) for name in ("gamma", "beta"))
+    moved = list(args)
+    moved[beta] = args[beta] + args[gamma] * _mean_off(norm, off)
+    return tuple(moved)
 
 
-def _kept(
-    call: OpCall, dtype: np.dtype[Any], off: Callable[[Array, int], Array] = lambda array, place: array
-) -> list[Array]:
-    """Return the masks and positions that forward keeps: which sides it chose."""
-    if call.spec.pattern is None:
-        return []
-    _, cache = call.spec.forward(*_arguments_off(call, dtype, off), **call.keywords())
-    kept: list[Array] = []
-
-    def keep(array: Array, place: int) -> Array:
-        return array
-
-    _map_leaves(cache, keep, [0], kept)
-    return kept
+def _mean_off(norm: BatchNorm2dCache, off: _Noise) -> Array:
+    """Return by how much all normalised values of each channel are off when the mean is: an array (C,)."""
+    return (off(norm.mean) - norm.mean) * norm.rstd
 
 
-def _same_sides(a: list[Array], b: list[Array]) -> bool:
-    return all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
-
-
-def _map_leaves(
-    value: Any, off: Callable[[Array, int], Array], place: list[int], chosen: list[Array] | None = None
-) -> Any:
-    """Rebuild nested tuples with `off` applied to every float array; collect the others in `chosen`."""
+def _off(value: Any, off: _Noise) -> Any:
+    """Rebuild nested tuples with every float array off."""
     if isinstance(value, np.ndarray):
-        place[0] += 1
-        if value.dtype.kind == "f":
-            return off(value, place[0])
-        if chosen is not None:
-            chosen.append(value)
+        return off(value) if value.dtype.kind == "f" else value
+    if not isinstance(value, tuple | list):
         return value
-    if isinstance(value, tuple | list):
-        parts = [_map_leaves(item, off, place, chosen) for item in value]
-        return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
-    return value
+    parts = [_off(item, off) for item in value]
+    if isinstance(value, BatchNorm2dCache):
+        parts[0] = parts[0] + per_channel(_mean_off(value, off))
+    return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
+
+
+def _near_kink(call: OpCall, dtype: np.dtype[Any], delta: float) -> bool:
+    """Whether arguments that are off by `delta`, this way or that, choose another side of a kink."""
+    chosen = _sides(call, call.arguments(dtype))
+    for sample in range(PAIRS):
+        for sign in (1.0, -1.0):
+            moved = _sides(call, _arguments_off(call, dtype, _Noise(call, sign * delta, sample)))
+            if not all(np.array_equal(a, b) for a, b in zip(chosen, moved, strict=True)):
+                return True
+    return False
+
+
+def _sides(call: OpCall, args: tuple[Any, ...]) -> list[Array]:
+    """Return the masks and positions that forward keeps."""
+    _, cache = call.spec.forward(*args, **call.keywords())
+    return [array for array in walk(cache) if array.dtype.kind in "biu"]
 
 
 def _largest(array: Array | None) -> float:

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import senumpy.ops
-from tests.strategies import LAYOUTS, OPS, arrays_in, cases, laid_out, results
+from senumpy.verify.layouts import LAYOUTS, laid_out
+from tests.strategies import OPS, arrays_in, cases, results
 
 EPS32 = float(np.finfo(np.float32).eps)
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import senumpy
 from senumpy.engines import engine_names
-from tests.strategies import LAYOUTS, laid_out
+from senumpy.verify.layouts import LAYOUTS, laid_out
 
 if "numba" not in engine_names():
     pytest.skip("engine 'numba' is not installed", allow_module_level=True)

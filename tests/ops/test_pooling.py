@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 
+from senumpy.crosscheck.draws import both
 from senumpy.ops import (
     avg_pool2d_backward,
     avg_pool2d_forward,
@@ -16,7 +17,7 @@ from senumpy.ops import (
     max_pool2d_backward,
     max_pool2d_forward,
 )
-from tests.strategies import both, cases
+from tests.strategies import cases
 
 
 def image(rows):

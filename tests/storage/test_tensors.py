@@ -23,6 +23,18 @@ def bits(array):
     return array.astype(array.dtype.newbyteorder("="), order="C").tobytes()
 
 
+def test_equal_content_is_equal_bytes(tmp_path):
+    # safetensors writes metadata in the order of a hash map, another one each time.
+    metadata = {f"key {i}": "ä" * i for i in range(8)}
+    for i in range(4):
+        metadata = dict(reversed(metadata.items()))
+        save_tensors(tmp_path / f"{i}.safetensors", {"a": np.arange(3.0), "é": np.ones(2)}, metadata)
+    files = [(tmp_path / f"{i}.safetensors").read_bytes() for i in range(4)]
+    assert files == files[:1] * 4
+    assert (8 + int.from_bytes(files[0][:8], "little")) % 8 == 0  # numbers are aligned
+    assert load_tensors(tmp_path / "0.safetensors")[1] == metadata
+
+
 @given(
     arrays=st.dictionaries(
         st.text(min_size=1, max_size=8).filter(lambda s: s != "__metadata__"), ARRAYS, max_size=4

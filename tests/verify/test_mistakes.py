@@ -10,7 +10,7 @@ import pytest
 from senumpy.layers import BatchNorm2d
 from senumpy.verify import check_like, op_names
 from senumpy.verify.mistakes import MISTAKES, RUNNING_MISTAKES
-from senumpy.verify.mistakes.running import running_variance
+from senumpy.verify.mistakes.running import right_terms, running_variance
 
 
 def test_the_bank_is_large_and_covers_every_operation():
@@ -50,5 +50,9 @@ def test_the_layer_makes_none_of_the_running_mistakes(rng):
     arguments = (2.5, float(x.var()), x.size, 0.3)
     got = float(layer.running_var.value[0])
     assert got == pytest.approx(running_variance(*arguments), rel=1e-12)
+    terms = right_terms(0.4, 2.5, float(x.mean()), float(x.var()), x.size, 0.3)
+    right = np.array(terms.updated())
+    assert right[1] == pytest.approx(got, rel=1e-12)
     for mistake in RUNNING_MISTAKES:
-        assert not np.isclose(mistake.update(*arguments), got, rtol=1e-3), mistake.name
+        wrong = np.array(mistake.change(terms).updated())
+        assert np.abs(wrong - right).max() > 1e-3, mistake.name

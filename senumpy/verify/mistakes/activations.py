@@ -8,7 +8,7 @@ import numpy as np
 
 from senumpy import ops
 from senumpy.ops.activations import ReLUGradients, SigmoidGradients, TanhGradients
-from senumpy.verify.mistakes.registry import MISTAKES, Mistake, wrong_backward, wrong_forward
+from senumpy.verify.mistakes.registry import wrong_backward, wrong_forward
 
 
 @wrong_forward("relu", "leaky", "Negative inputs pass with a slope: that is a leaky ReLU.")
@@ -18,7 +18,7 @@ def _(x: Any) -> Any:
 
 @wrong_forward("relu", "absolute-value", "Negative inputs are mirrored instead of cut off.")
 def _(x: Any) -> Any:
-    return np.where(x.real > 0, x, -x), ops.relu_forward(x)[1]
+    return np.sign(x.real) * x, ops.relu_forward(x)[1]
 
 
 @wrong_backward("relu", "wrong-side", "The gradient passes where the input was negative.")
@@ -37,25 +37,6 @@ def _(dy: Any, cache: Any) -> Any:
 def _(dy: Any, cache: Any) -> Any:
     dy *= cache.mask
     return ReLUGradients(dy)
-
-
-def _relu_with_input(x: Any) -> Any:
-    return ops.relu_forward(x)[0], x
-
-
-def _passes_at_zero(dy: Any, cache: Any) -> Any:
-    return ReLUGradients(dy * (cache >= 0))
-
-
-MISTAKES.append(
-    Mistake(
-        "relu",
-        "derivative-1-at-zero",
-        "The gradient passes at 0 too, where the convention of every framework is a derivative of 0.",
-        _relu_with_input,
-        _passes_at_zero,
-    )
-)
 
 
 @wrong_backward("sigmoid", "one-plus-s", "The derivative is s (1 + s) instead of s (1 - s).")
@@ -84,3 +65,31 @@ def _(dy: Any, cache: Any) -> Any:
 @wrong_backward("tanh", "sigmoid-derivative", "The derivative is that of the sigmoid, y (1 - y).")
 def _(dy: Any, cache: Any) -> Any:
     return TanhGradients(dy * cache.y * (1.0 - cache.y))
+
+
+@wrong_forward(
+    "sigmoid", "hard-sigmoid", "It is the hard sigmoid of MobileNetV3 and PyTorch, relu6(x + 3) / 6."
+)
+def _(x: Any) -> Any:
+    return hard_sigmoid(x), ops.sigmoid_forward(x)[1]
+
+
+@wrong_forward("sigmoid", "hard-sigmoid-onnx", "It is ONNX's hard sigmoid: 0.2 x + 0.5, cut to 0 and 1.")
+def _(x: Any) -> Any:
+    return hard_sigmoid(x, 0.2, 0.5), ops.sigmoid_forward(x)[1]
+
+
+@wrong_forward("tanh", "hard-tanh", "It is the hard tanh: x, cut to -1 and 1.")
+def _(x: Any) -> Any:
+    return np.where(abs(x.real) < 1, x, np.sign(x.real)), ops.tanh_forward(x)[1]
+
+
+@wrong_forward("tanh", "sigmoid", "It is the sigmoid.")
+def _(x: Any) -> Any:
+    return ops.sigmoid_forward(x)[0], ops.tanh_forward(x)[1]
+
+
+def hard_sigmoid(x: Any, slope: float = 1 / 6, offset: float = 0.5) -> Any:
+    """Return slope x + offset, cut to 0 and 1."""
+    line = slope * x + offset
+    return np.where((line.real > 0) & (line.real < 1), line, line.real >= 1)

@@ -8,7 +8,7 @@ import numpy as np
 
 from senumpy import ops
 from senumpy.ops.windows import pair, taps
-from senumpy.verify.mistakes.registry import wrong_backward, wrong_forward
+from senumpy.verify.mistakes.registry import wrong_arguments, wrong_backward, wrong_forward, wrong_gradients
 
 
 def _swapped(value: Any) -> tuple[int, int]:
@@ -24,26 +24,26 @@ def _(x: Any, w: Any, b: Any = None, **settings: Any) -> Any:
     return y, ops.conv2d_forward(x, w, b, **settings)[1]
 
 
-@wrong_forward("conv2d", "swapped-stride", "The stride pair is taken as (horizontal, vertical).")
+@wrong_arguments("conv2d", "swapped-stride", "The stride pair is taken as (horizontal, vertical).")
 def _(x: Any, w: Any, b: Any = None, *, stride: Any = 1, **settings: Any) -> Any:
-    return ops.conv2d_forward(x, w, b, stride=_swapped(stride), **settings)
+    return (x, w, b), {"stride": _swapped(stride), **settings}
 
 
-@wrong_forward("conv2d", "swapped-padding", "The padding pair is taken as (horizontal, vertical).")
+@wrong_arguments("conv2d", "swapped-padding", "The padding pair is taken as (horizontal, vertical).")
 def _(x: Any, w: Any, b: Any = None, *, padding: Any = 0, **settings: Any) -> Any:
-    return ops.conv2d_forward(x, w, b, padding=_swapped(padding), **settings)
+    return (x, w, b), {"padding": _swapped(padding), **settings}
 
 
-@wrong_forward("conv2d", "swapped-dilation", "The dilation pair is taken as (horizontal, vertical).")
+@wrong_arguments("conv2d", "swapped-dilation", "The dilation pair is taken as (horizontal, vertical).")
 def _(x: Any, w: Any, b: Any = None, *, dilation: Any = 1, **settings: Any) -> Any:
-    return ops.conv2d_forward(x, w, b, dilation=_swapped(dilation), **settings)
+    return (x, w, b), {"dilation": _swapped(dilation), **settings}
 
 
-@wrong_forward(
+@wrong_arguments(
     "conv2d", "dilation-ignored", "The taps of the kernel stay side by side whatever the dilation."
 )
 def _(x: Any, w: Any, b: Any = None, *, dilation: Any = 1, **settings: Any) -> Any:
-    return ops.conv2d_forward(x, w, b, **settings)
+    return (x, w, b), settings
 
 
 @wrong_forward("conv2d", "edge-padding", "The image is padded with its edge values instead of zeros.")
@@ -75,27 +75,25 @@ def _(dy: Any, cache: Any) -> Any:
     return ops.conv2d_backward(dy, cache)._replace(dw=ops.conv2d_backward(alone, cache).dw)
 
 
-@wrong_backward("conv2d", "dw-averaged", "dw is averaged over the batch; the mean belongs to the loss alone.")
-def _(dy: Any, cache: Any) -> Any:
-    gradients = ops.conv2d_backward(dy, cache)
+@wrong_gradients(
+    "conv2d", "dw-averaged", "dw is averaged over the batch; the mean belongs to the loss alone."
+)
+def _(gradients: Any, dy: Any, cache: Any) -> Any:
     return gradients._replace(dw=gradients.dw / dy.shape[0])
 
 
-@wrong_backward("conv2d", "dw-negative", "dw has the wrong sign.")
-def _(dy: Any, cache: Any) -> Any:
-    gradients = ops.conv2d_backward(dy, cache)
+@wrong_gradients("conv2d", "dw-negative", "dw has the wrong sign.")
+def _(gradients: Any, dy: Any, cache: Any) -> Any:
     return gradients._replace(dw=-gradients.dw)
 
 
-@wrong_backward("conv2d", "dw-flipped", "dw is written to the kernel's taps in reverse order.")
-def _(dy: Any, cache: Any) -> Any:
-    gradients = ops.conv2d_backward(dy, cache)
+@wrong_gradients("conv2d", "dw-flipped", "dw is written to the kernel's taps in reverse order.")
+def _(gradients: Any, dy: Any, cache: Any) -> Any:
     return gradients._replace(dw=gradients.dw[:, :, ::-1, ::-1].copy())
 
 
-@wrong_backward("conv2d", "db-averaged-over-space", "db is averaged over the pixels instead of summed.")
-def _(dy: Any, cache: Any) -> Any:
-    gradients = ops.conv2d_backward(dy, cache)
+@wrong_gradients("conv2d", "db-averaged-over-space", "db is averaged over the pixels instead of summed.")
+def _(gradients: Any, dy: Any, cache: Any) -> Any:
     return gradients._replace(db=None if gradients.db is None else gradients.db / dy[0, 0].size)
 
 
@@ -113,9 +111,8 @@ def _(dy: Any, cache: Any) -> Any:
     return ops.conv2d_backward(dy, cache)._replace(dx=padded[:, :, ph : ph + h, pw : pw + width].copy())
 
 
-@wrong_backward("conv2d", "dx-shifted", "The padding is cut off dx at the end only, so dx is shifted.")
-def _(dy: Any, cache: Any) -> Any:
-    gradients: Any = ops.conv2d_backward(dy, cache)
+@wrong_gradients("conv2d", "dx-shifted", "The padding is cut off dx at the end only, so dx is shifted.")
+def _(gradients: Any, dy: Any, cache: Any) -> Any:
     return gradients._replace(dx=np.roll(gradients.dx, cache.window.padding, axis=(2, 3)))
 
 
@@ -127,7 +124,6 @@ def _(dy: Any, cache: Any) -> Any:
     return ops.conv2d_backward(dy, cache)._replace(dx=ops.conv2d_backward(dy, flipped).dx)
 
 
-@wrong_backward("conv2d", "float32-inside", "A buffer is float32 whatever the dtype of the arguments.")
-def _(dy: Any, cache: Any) -> Any:
-    gradients: Any = ops.conv2d_backward(dy, cache)
+@wrong_gradients("conv2d", "float32-inside", "A buffer is float32 whatever the dtype of the arguments.")
+def _(gradients: Any, dy: Any, cache: Any) -> Any:
     return gradients._replace(dx=gradients.dx.astype(np.float32))

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from senumpy import ops
-from senumpy.verify.mistakes.registry import wrong_backward, wrong_forward
+from senumpy.verify.mistakes.registry import wrong_arguments, wrong_backward, wrong_forward, wrong_result
 
 
 @wrong_forward("softmax_cross_entropy", "sum-over-batch", "The loss is the sum over the batch, not the mean.")
@@ -16,9 +16,9 @@ def _(logits: Any, labels: Any, *, label_smoothing: float = 0.0) -> Any:
     return loss * logits.shape[0], cache
 
 
-@wrong_forward("softmax_cross_entropy", "smoothing-ignored", "Label smoothing is left out.")
+@wrong_arguments("softmax_cross_entropy", "smoothing-ignored", "Label smoothing is left out.")
 def _(logits: Any, labels: Any, *, label_smoothing: float = 0.0) -> Any:
-    return ops.softmax_cross_entropy_forward(logits, labels)
+    return (logits, labels), {}
 
 
 def _with_targets(logits: Any, labels: Any, hit: float, miss: float, label_smoothing: float) -> Any:
@@ -92,3 +92,58 @@ def _(dloss: Any, cache: Any) -> Any:
 @wrong_backward("softmax_cross_entropy", "no-upstream", "The upstream gradient is taken for 1.")
 def _(dloss: Any, cache: Any) -> Any:
     return ops.softmax_cross_entropy_backward(1.0, cache)
+
+
+@wrong_result(
+    "softmax_cross_entropy", "mean-over-everything", "The loss is divided by N K: a mean over classes, too."
+)
+def _(loss: Any, logits: Any, labels: Any, **settings: Any) -> Any:
+    return loss / logits.shape[1]
+
+
+@wrong_arguments(
+    "softmax_cross_entropy",
+    "softmax-twice",
+    "The loss is given probabilities, of which it takes a softmax again.",
+)
+def _(logits: Any, labels: Any, **settings: Any) -> Any:
+    return (_softmax(logits, 1), labels), settings
+
+
+def _softmax(logits: Any, axis: int) -> Any:
+    powers = np.exp(logits - logits.real.max(axis=axis, keepdims=True))
+    return powers / powers.sum(axis=axis, keepdims=True)
+
+
+def _log_softmax(logits: Any, axis: int) -> Any:
+    shifted = logits - logits.real.max(axis=axis, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=axis, keepdims=True))
+
+
+def _targets(labels: Any, classes: int, label_smoothing: float) -> Any:
+    off = label_smoothing / classes
+    return np.where(labels[:, None] == np.arange(classes), 1.0 - label_smoothing + off, off)
+
+
+@wrong_forward(
+    "softmax_cross_entropy",
+    "softmax-over-batch",
+    "The softmax runs over the batch (axis 0), not the classes.",
+)
+def _(logits: Any, labels: Any, *, label_smoothing: float = 0.0) -> Any:
+    _, cache = ops.softmax_cross_entropy_forward(logits, labels, label_smoothing=label_smoothing)
+    q = _targets(labels, logits.shape[1], label_smoothing)
+    return -(q * _log_softmax(logits, 0)).sum() / len(labels), cache
+
+
+@wrong_forward(
+    "softmax_cross_entropy",
+    "sigmoid-per-class",
+    "It is the binary cross-entropy of a sigmoid for each class.",
+)
+def _(logits: Any, labels: Any, *, label_smoothing: float = 0.0) -> Any:
+    _, cache = ops.softmax_cross_entropy_forward(logits, labels, label_smoothing=label_smoothing)
+    q = _targets(labels, logits.shape[1], label_smoothing)
+    size = np.where(logits.real > 0, logits, -logits)
+    losses = np.where(logits.real > 0, logits, 0.0) - logits * q + np.log(1.0 + np.exp(-size))
+    return losses.sum() / len(labels), cache

@@ -8,7 +8,7 @@ import numpy as np
 
 from senumpy import ops
 from senumpy.ops.windows import pad, padded_size, pair, taps, unpad
-from senumpy.verify.mistakes.registry import wrong_backward, wrong_forward
+from senumpy.verify.mistakes.registry import wrong_arguments, wrong_backward, wrong_forward, wrong_gradients
 
 
 def _swapped(value: Any) -> tuple[int, int]:
@@ -18,32 +18,29 @@ def _swapped(value: Any) -> tuple[int, int]:
 
 @wrong_forward("max_pool2d", "padding-wins", "Padding counts as zero, which beats negative inputs.")
 def _(x: Any, *, kernel: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False) -> Any:
-    y, cache = ops.max_pool2d_forward(x, kernel=kernel, stride=stride, padding=padding, ceil_mode=ceil_mode)
-    inside = pad(np.ones_like(x), cache.window, cache.out)
-    whole = np.ones(y.shape, bool)
-    for _p, _q, (rows, cols) in taps(cache.window, cache.out):
-        whole &= inside[:, :, rows, cols].real > 0
-    return np.where(whole | (y.real > 0), y, 0.0), cache
+    _, cache = ops.max_pool2d_forward(x, kernel=kernel, stride=stride, padding=padding, ceil_mode=ceil_mode)
+    window, (rows, columns) = cache.window, cache.out
+    whole, _ = ops.max_pool2d_forward(pad(x, window, cache.out), kernel=window.kernel, stride=window.stride)
+    return whole[:, :, :rows, :columns], cache
 
 
-@wrong_forward("max_pool2d", "swapped-kernel", "The kernel pair is taken as (horizontal, vertical).")
+@wrong_arguments("max_pool2d", "swapped-kernel", "The kernel pair is taken as (horizontal, vertical).")
 def _(x: Any, *, kernel: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False) -> Any:
     stride = kernel if stride is None else stride
-    return ops.max_pool2d_forward(
-        x, kernel=_swapped(kernel), stride=stride, padding=padding, ceil_mode=ceil_mode
-    )
+    others = {"stride": stride, "padding": padding, "ceil_mode": ceil_mode}
+    return (x,), {"kernel": _swapped(kernel), **others}
 
 
-@wrong_forward("max_pool2d", "default-stride-1", "The stride is 1 where it should default to the kernel.")
+@wrong_arguments("max_pool2d", "default-stride-1", "The stride is 1 where it should default to the kernel.")
 def _(x: Any, *, kernel: Any, stride: Any = None, **settings: Any) -> Any:
-    return ops.max_pool2d_forward(x, kernel=kernel, stride=1 if stride is None else stride, **settings)
+    return (x,), {"kernel": kernel, "stride": 1 if stride is None else stride, **settings}
 
 
-@wrong_forward(
+@wrong_arguments(
     "max_pool2d", "ceil-mode-ignored", "The last, partial window is dropped in spite of ceil_mode."
 )
 def _(x: Any, *, ceil_mode: bool = False, **settings: Any) -> Any:
-    return ops.max_pool2d_forward(x, **settings)
+    return (x,), settings
 
 
 def _scatter(dy: Any, cache: Any, share: Any, *, add: bool) -> Any:
@@ -72,11 +69,10 @@ def _(dy: Any, cache: Any) -> Any:
     return ops.max_pool2d_backward(dy, cache)._replace(dx=dx)
 
 
-@wrong_backward(
+@wrong_gradients(
     "max_pool2d", "unpadded-slices", "Windows are cut from the image without its padding: dx is shifted."
 )
-def _(dy: Any, cache: Any) -> Any:
-    gradients = ops.max_pool2d_backward(dy, cache)
+def _(gradients: Any, dy: Any, cache: Any) -> Any:
     return gradients._replace(dx=np.roll(gradients.dx, [-p for p in cache.window.padding], axis=(2, 3)))
 
 
@@ -89,9 +85,9 @@ def _(dy: Any, cache: Any) -> Any:
     return gradients._replace(dx=gradients.dx * np.maximum(wins, 1.0))
 
 
-@wrong_forward("avg_pool2d", "pad-count-inverted", "count_include_pad is taken the wrong way round.")
+@wrong_arguments("avg_pool2d", "pad-count-inverted", "count_include_pad is taken the wrong way round.")
 def _(x: Any, *, count_include_pad: bool = True, **settings: Any) -> Any:
-    return ops.avg_pool2d_forward(x, count_include_pad=not count_include_pad, **settings)
+    return (x,), {"count_include_pad": not count_include_pad, **settings}
 
 
 @wrong_forward(
@@ -103,10 +99,10 @@ def _(x: Any, *, kernel: Any, **settings: Any) -> Any:
     return y * cache.divisor / (kh * kw), cache
 
 
-@wrong_forward("avg_pool2d", "swapped-stride", "The stride pair is taken as (horizontal, vertical).")
+@wrong_arguments("avg_pool2d", "swapped-stride", "The stride pair is taken as (horizontal, vertical).")
 def _(x: Any, *, kernel: Any, stride: Any = None, **settings: Any) -> Any:
     stride = kernel if stride is None else stride
-    return ops.avg_pool2d_forward(x, kernel=kernel, stride=_swapped(stride), **settings)
+    return (x,), {"kernel": kernel, "stride": _swapped(stride), **settings}
 
 
 @wrong_backward("avg_pool2d", "not-divided", "The gradient is not divided by the number of taps.")
@@ -128,23 +124,20 @@ def _(x: Any) -> Any:
     return x.sum((2, 3)), ops.global_avg_pool_forward(x)[1]
 
 
-@wrong_backward("global_avg_pool", "not-divided", "dx lacks 1 / (H W).")
-def _(dy: Any, cache: Any) -> Any:
-    gradients = ops.global_avg_pool_backward(dy, cache)
+@wrong_gradients("global_avg_pool", "not-divided", "dx lacks 1 / (H W).")
+def _(gradients: Any, dy: Any, cache: Any) -> Any:
     return gradients._replace(dx=gradients.dx * (cache.shape[2] * cache.shape[3]))
 
 
-@wrong_backward("global_avg_pool", "divided-by-height", "dx is divided by H alone.")
-def _(dy: Any, cache: Any) -> Any:
-    gradients = ops.global_avg_pool_backward(dy, cache)
+@wrong_gradients("global_avg_pool", "divided-by-height", "dx is divided by H alone.")
+def _(gradients: Any, dy: Any, cache: Any) -> Any:
     return gradients._replace(dx=gradients.dx * cache.shape[3])
 
 
-@wrong_backward(
+@wrong_gradients(
     "global_max_pool", "spread-evenly", "The gradient goes to all pixels evenly, as for an average."
 )
-def _(dy: Any, cache: Any) -> Any:
-    gradients = ops.global_max_pool_backward(dy, cache)
+def _(gradients: Any, dy: Any, cache: Any) -> Any:
     return gradients._replace(
         dx=np.broadcast_to(gradients.dx.mean((2, 3), keepdims=True), cache.won.shape).copy()
     )

@@ -8,7 +8,7 @@ import numpy as np
 
 from senumpy import ops
 from senumpy.ops.arrays import per_channel
-from senumpy.verify.mistakes.registry import wrong_backward, wrong_forward
+from senumpy.verify.mistakes.registry import wrong_backward, wrong_forward, wrong_gradients
 
 
 @wrong_forward("squeeze", "operator-ignored", "The average is taken whatever the operator.")
@@ -22,15 +22,13 @@ def _(u: Any, *, operator: str = "avg") -> Any:
     return np.broadcast_to(u.mean((1, 2, 3))[:, None], z.shape).copy(), cache
 
 
-@wrong_backward("squeeze", "not-divided", "du lacks 1 / (H W).")
-def _(dy: Any, cache: Any) -> Any:
-    gradients = ops.squeeze_backward(dy, cache)
+@wrong_gradients("squeeze", "not-divided", "du lacks 1 / (H W).")
+def _(gradients: Any, dy: Any, cache: Any) -> Any:
     return gradients._replace(du=gradients.du * gradients.du[0, 0].size)
 
 
-@wrong_backward("squeeze", "divided-twice", "du is divided by H W twice.")
-def _(dy: Any, cache: Any) -> Any:
-    gradients = ops.squeeze_backward(dy, cache)
+@wrong_gradients("squeeze", "divided-twice", "du is divided by H W twice.")
+def _(gradients: Any, dy: Any, cache: Any) -> Any:
     return gradients._replace(du=gradients.du / gradients.du[0, 0].size)
 
 
@@ -67,9 +65,8 @@ def _(dy: Any, cache: Any) -> Any:
     return ops.excitation_backward(dy, open_cache)
 
 
-@wrong_backward("excitation", "dw1-averaged", "dw1 is averaged over the batch instead of summed.")
-def _(dy: Any, cache: Any) -> Any:
-    gradients = ops.excitation_backward(dy, cache)
+@wrong_gradients("excitation", "dw1-averaged", "dw1 is averaged over the batch instead of summed.")
+def _(gradients: Any, dy: Any, cache: Any) -> Any:
     return gradients._replace(dw1=gradients.dw1 / dy.shape[0])
 
 
@@ -157,10 +154,9 @@ def _(dy: Any, cache: Any) -> Any:
     return ops.squeeze_excite_backward(dy, cache)._replace(du=scale + gate / dy.shape[0])
 
 
-@wrong_backward(
+@wrong_gradients(
     "squeeze_excite", "weights-without-sum", "The weights' gradients see the mean over pixels, not the sum."
 )
-def _(dy: Any, cache: Any) -> Any:
-    gradients = ops.squeeze_excite_backward(dy, cache)
+def _(gradients: Any, dy: Any, cache: Any) -> Any:
     area = dy[0, 0].size
     return gradients._replace(dw1=gradients.dw1 / area, dw2=gradients.dw2 / area)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from senumpy import ops
-from senumpy.verify.mistakes.registry import wrong_backward, wrong_forward
+from senumpy.verify.mistakes.registry import wrong_backward, wrong_forward, wrong_gradients
 
 
 @wrong_forward("residual_add", "shortcut-forgotten", "The shortcut is not added.")
@@ -98,9 +98,8 @@ def _(x: Any, *, p: float = 0.5, rng: Any) -> Any:
     return np.where(kept, x / max(p, 0.1), 0.0), ops.dropout_forward(x, p=p, rng=rng)[1]
 
 
-@wrong_backward("dropout", "gradient-not-rescaled", "The gradient is masked but not scaled by 1 / (1 - p).")
-def _(dy: Any, cache: Any) -> Any:
-    gradients = ops.dropout_backward(dy, cache)
+@wrong_gradients("dropout", "gradient-not-rescaled", "The gradient is masked but not scaled by 1 / (1 - p).")
+def _(gradients: Any, dy: Any, cache: Any) -> Any:
     return gradients._replace(dx=gradients.dx * (1.0 - cache.p))
 
 

@@ -1,0 +1,174 @@
+"""What `senumpy crosscheck` and `senumpy golden` do: arguments in, a report printed, an exit status out."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+from collections.abc import Callable
+from typing import Any
+
+from senumpy.commands import DONE, FAILED, print_json, status_line
+from senumpy.errors import InputError
+
+MODEL = "model"
+_OF_MODELS = ("torch", "onnx", "like", "input_size", "batch_size", "steps", "optimizer")
+_OF_OPS = ("target", "backward", "framework", "option", "junit", "seconds")
+
+
+def crosscheck(arguments: argparse.Namespace) -> int:
+    """Hold an operation or a whole model against the reference."""
+    if arguments.op == MODEL:
+        _refuse(arguments, _OF_OPS, "goes with one operation, not with a model")
+        return _model(arguments)
+    _refuse(arguments, _OF_MODELS, "goes with: senumpy crosscheck model")
+    from senumpy.crosscheck import check
+    from senumpy.crosscheck.junit import check_junit, write_junit
+    from senumpy.verify import op_spec
+
+    op_spec(arguments.op)  # a wrong name before a missing target
+    if arguments.target is None:
+        raise InputError(f"wanted what to check: senumpy crosscheck {arguments.op} TARGET; see --help")
+    if arguments.junit is not None:
+        check_junit(arguments.junit)  # before the work
+    with status_line() as progress:
+        report = check(
+            arguments.op,
+            arguments.target,
+            backward=arguments.backward,
+            framework=arguments.framework,
+            options=_options(arguments.option or []),
+            max_examples=arguments.max_examples,
+            seconds=arguments.seconds,
+            seed=arguments.seed,
+            dtypes=tuple(dict.fromkeys(arguments.dtype or ("float32", "float64"))),
+            accept=arguments.accept,
+            timeout=arguments.timeout,
+            isolated=True,
+            progress=progress,
+        )
+    if arguments.junit is not None:
+        write_junit(arguments.junit, [report])
+    return _finish(report, arguments.json)
+
+
+def _model(arguments: argparse.Namespace) -> int:
+    if (arguments.torch is None) == (arguments.onnx is None):
+        raise InputError("wanted one of --torch module:net and --onnx FILE")
+    if arguments.like is None:
+        raise InputError("wanted --like NAME, such as se_resnet50: the network that it is meant to be")
+    if len(set(arguments.dtype or ())) > 1:
+        raise InputError("--dtype: got both, wanted one for a model (float64 by default)")
+    with status_line() as progress:
+        report = _onnx(arguments, progress) if arguments.onnx is not None else _torch(arguments, progress)
+    return _finish(report, arguments.json)
+
+
+def _torch(arguments: argparse.Namespace, progress: Callable[[str], None]) -> Any:
+    from senumpy.crosscheck.model import check_model, check_steps
+    from senumpy.crosscheck.targets import load
+
+    settings = {
+        "input_size": 64 if arguments.input_size is None else arguments.input_size,
+        "batch_size": 2 if arguments.batch_size is None else arguments.batch_size,
+        "dtype": (arguments.dtype or ["float64"])[0],
+        "seed": arguments.seed,
+        "progress": progress,
+    }
+    net = load(arguments.torch)
+    if arguments.steps is None:
+        _refuse(arguments, ("optimizer",), "goes with --steps")
+        return check_model(net, arguments.like, training=not arguments.eval, **settings)
+    if arguments.eval:
+        raise InputError("--eval: steps are training")
+    optimizer = None if arguments.optimizer is None else load(arguments.optimizer)
+    return check_steps(
+        net,
+        arguments.like,
+        steps=arguments.steps,
+        optimizer=optimizer,
+        lr=arguments.lr,
+        momentum=arguments.momentum,
+        weight_decay=arguments.weight_decay,
+        nesterov=arguments.nesterov,
+        **settings,
+    )
+
+
+def _onnx(arguments: argparse.Namespace, progress: Callable[[str], None]) -> Any:
+    from senumpy.crosscheck.model import check_onnx
+
+    _refuse(arguments, ("steps", "optimizer", "dtype"), "goes with --torch")
+    return check_onnx(
+        arguments.onnx,
+        arguments.like,
+        input_size=arguments.input_size,
+        batch_size=arguments.batch_size,
+        seed=arguments.seed,
+        progress=progress,
+    )
+
+
+def golden_write(arguments: argparse.Namespace) -> int:
+    """Write golden vectors."""
+    from senumpy.crosscheck.golden import write_golden
+
+    ops = "all" if arguments.ops == ["all"] else arguments.ops
+    with status_line() as progress:
+        summary = write_golden(arguments.out, ops, seed=arguments.seed, progress=_counted(progress))
+    if arguments.json:
+        print_json(summary.to_dict())
+    else:
+        print(summary)
+    return DONE
+
+
+def golden_check(arguments: argparse.Namespace) -> int:
+    """Judge answers."""
+    from senumpy.crosscheck.golden import check_golden
+
+    with status_line() as progress:
+        report = check_golden(
+            arguments.folder,
+            against=arguments.against,
+            seed=arguments.seed,
+            accept=arguments.accept,
+            progress=_counted(progress),
+        )
+    return _finish(report, arguments.json)
+
+
+def _counted(progress: Callable[[str], None]) -> Callable[[int, int, str], None]:
+    def tell(done: int, total: int, name: str) -> None:
+        progress(f"{name}, {done} of {total} operations done")
+
+    return tell
+
+
+def _finish(report: Any, as_json: bool) -> int:
+    if as_json:
+        print_json(report.to_dict())
+    else:
+        print(report)
+    return DONE if report.ok else FAILED
+
+
+def _refuse(arguments: argparse.Namespace, names: tuple[str, ...], why: str) -> None:
+    """Refuse an option that would do nothing."""
+    for name in names:
+        if getattr(arguments, name) is not None:
+            shown = name.upper() if name == "target" else f"--{name.replace('_', '-')}"
+            raise InputError(f"{shown} {why}")
+
+
+def _options(texts: list[str]) -> dict[str, Any] | None:
+    """Return NAME=VALUE pairs as a dictionary; values in Python's notation, or words."""
+    options: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not name.isidentifier() or not equals or not value:
+            raise InputError(f"--option: got {text!r}, wanted NAME=VALUE, such as stride=2")
+        try:
+            options[name] = ast.literal_eval(value)
+        except (SyntaxError, ValueError):
+            options[name] = value
+    return options or None
