@@ -60,7 +60,7 @@ class Node:
     outputs : int
         How many of its outputs are used.
     kept : array of bool or None
-        Dropout in training: which entries were kept, where that is known.
+        Which entries a dropout in training kept, where that is known.
     """
 
     op_type: str
@@ -155,7 +155,7 @@ def _activation(node: Node) -> list[NodeCall]:
 
 
 def _add(node: Node) -> list[NodeCall]:
-    """Add, or Sum of any number: residual additions, of arrays spread to one shape."""
+    """Add, or Sum of any number, of arrays spread to one shape."""
     terms = np.broadcast_arrays(*(_wide(a) for a in node.inputs))
     flat = [np.ascontiguousarray(term).reshape(-1, 1, 1, 1) for term in terms]
 
@@ -349,9 +349,6 @@ def _of_all(chosen: Array, rows: Array) -> str:
     )
 
 
-# -- parts -------------------------------------------------------------------------------------------------
-
-
 def _conv(node: Node) -> list[NodeCall]:
     x, w = (_wide(a) for a in node.inputs[:2])
     b = None if node.input(2) is None else _wide(node.input(2))
@@ -382,24 +379,17 @@ def _one(call: OpCall, shape: Callable[[Array], Array], note: str = "") -> list[
 
 MAPPED: dict[str, Callable[[Node], list[NodeCall]]] = {
     "Conv": _conv,
-    "AveragePool": _pool,
-    "MaxPool": _pool,
-    "GlobalAveragePool": _global_pool,
-    "GlobalMaxPool": _global_pool,
-    "ReduceMean": _reduction,
-    "ReduceMax": _reduction,
     "BatchNormalization": _batch_norm,
     "Gemm": _gemm,
     "MatMul": _matmul,
-    "Relu": _activation,
-    "Sigmoid": _activation,
-    "Tanh": _activation,
-    "Add": _add,
-    "Sum": _add,
     "Mul": _mul,
     "Concat": _concat,
     "Dropout": _dropout,
-    "Softmax": _softmax,
-    "LogSoftmax": _softmax,
     "SoftmaxCrossEntropyLoss": _cross_entropy,
+    **dict.fromkeys(("AveragePool", "MaxPool"), _pool),
+    **dict.fromkeys(("GlobalAveragePool", "GlobalMaxPool"), _global_pool),
+    **dict.fromkeys(("ReduceMean", "ReduceMax"), _reduction),
+    **dict.fromkeys(("Relu", "Sigmoid", "Tanh"), _activation),
+    **dict.fromkeys(("Add", "Sum"), _add),
+    **dict.fromkeys(("Softmax", "LogSoftmax"), _softmax),
 }

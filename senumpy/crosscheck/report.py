@@ -224,10 +224,10 @@ def format_report(report: OpReport, width: int = 80) -> str:
     """Return a report as text of at most `width` columns; the script's lines may be longer."""
     lines = [f"{report.op} against {report.label} ({report.framework}): {report.verdict}"]
     if report.rows:
-        lines.append("  result        dtype    verdict   max error/bound    max ulp  typical ulp  calls")
+        lines.append("  result       dtype    verdict   max error/bound    max ulp  typical ulp  calls")
     for row in report.rows:
         lines.append(
-            f"  {row.result:<13} {row.dtype:<8} {row.level:<9} {_short(row.ratio):>15} "
+            f"  {row.result:<12} {row.dtype:<8} {row.level:<9} {_short(row.ratio):>15} "
             f"{_short(row.max_ulp):>10} {_short(row.typical_ulp):>12} {row.calls:>6}"
         )
     texts = [f"{b.conduct.kind}, in {_count(b.count, 'call')}: {b.conduct.message}" for b in report.behaviour]

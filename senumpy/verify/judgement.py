@@ -179,7 +179,7 @@ def _lost_precision(expectation: Expectation, name: str, got: Array, judgement: 
         u = 2.0**-bits
         if worst > expectation.bound(name, u):
             continue
-        if label != "TF32" and np.array_equal(got, rounded_to(got, bits)):
+        if label != "TF32" and _stored_in(expectation, name, got, bits):
             return f"{label}: the result was rounded to it"
         if _of_rounded_inputs(expectation, name, got, bits):
             return f"inputs rounded to {label} ({bits} bits)"
@@ -190,6 +190,15 @@ def _lost_precision(expectation: Expectation, name: str, got: Array, judgement: 
     if expectation.call.op in PRODUCTS and worst <= expectation.bound(name, HALF) / 2:
         return "sums in float16, or inputs cut to TF32"
     return ""
+
+
+def _stored_in(expectation: Expectation, name: str, got: Array, bits: int) -> bool:
+    """Whether `got` has so few digits, and is what rounding the true numbers to them gives."""
+    want = expectation.want[name]
+    if want is None or not np.array_equal(got, rounded_to(got, bits)):
+        return False
+    near = np.abs(got - want) <= 2.0 ** (1 - bits) * np.abs(want) + expectation.bound(name)
+    return bool(near.all())
 
 
 def _of_rounded_inputs(expectation: Expectation, name: str, got: Array, bits: int) -> bool:

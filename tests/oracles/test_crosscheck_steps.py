@@ -58,9 +58,9 @@ class Own(torch.optim.Optimizer):
 
 
 OPTIMISERS = {
-    "all decayed": (lambda p: SGD(p, lr=0.1, momentum=0.9, weight_decay=1e-4), "acts on batch norm and biases"),
+    "all decayed": (lambda p: SGD(p, lr=0.1, momentum=0.9, weight_decay=1e-4), "on batch norm and biases"),
     "no decay": (lambda p: SGD(p, lr=0.1, momentum=0.9), "there is no weight decay"),
-    "nesterov": (lambda p: SGD(_groups(p), lr=0.1, momentum=0.9, nesterov=True), "Nesterov's momentum is used"),
+    "nesterov": (lambda p: SGD(_groups(p), lr=0.1, momentum=0.9, nesterov=True), "Nesterov's momentum is"),
     "dampening": (lambda p: SGD(_groups(p), lr=0.1, momentum=0.9, dampening=0.9), "dampening"),
     "a mean": (lambda p: Own(p, "mean"), r"v = m v \+ \(1 - m\) g"),
     "lr inside": (lambda p: Own(p, "lr inside"), "learning rate is inside the momentum"),
@@ -75,7 +75,8 @@ OPTIMISERS = {
 
 
 @pytest.mark.parametrize("settings", [
-    {}, {"nesterov": True}, {"decay_all": True}, {"momentum": 0.0}, {"weight_decay": 0.0}, {"dtype": "float32"},
+    {}, {"nesterov": True}, {"decay_all": True}, {"momentum": 0.0}, {"weight_decay": 0.0},
+    {"dtype": "float32"},
 ])  # fmt: skip
 def test_equal_trainings_are_equal(settings):
     report = check_steps(_net, "se_resnet8_cifar", **ARGUMENTS, **settings)
@@ -169,7 +170,11 @@ def test_a_frozen_layer_is_named():
     conv = net.layer1[0].conv1
     conv.forward = types.MethodType(lambda self, x: F.conv2d(x, self.weight.detach(), padding=1), conv)
     report = check_steps(lambda: net, "se_resnet8_cifar", **ARGUMENTS)
-    assert (report.part, report.name, report.mistakes) == ("gradients", "layer1.0.conv1.weight", ("no gradient",))
+    assert (report.part, report.name, report.mistakes) == (
+        "gradients",
+        "layer1.0.conv1.weight",
+        ("no gradient",),
+    )
 
 
 @pytest.mark.parametrize(

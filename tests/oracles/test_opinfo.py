@@ -2,7 +2,7 @@
 
 Each sample becomes a call of our operation, or is left out with a reason. What PyTorch has and we don't is
 lifted: images without a batch, vectors and higher ranks, padding by name, dilated pools, a divisor of one's
-own, weights of classes, ignored labels, targets that are probabilities. Counts stand in the summary of the run.
+own, weights of classes, ignored labels, targets that are probabilities. The run's summary has the counts.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Lifted:
     """A sample as our call.
 
     `result` takes PyTorch's result to our shape, in PyTorch; `leaves` are its tensors by the names of our
-    arguments, and `shapes` take their gradients to our shapes. `inside` cuts PyTorch's part out of our gradients.
+    arguments, `shapes` take their gradients to our shapes, `inside` cuts PyTorch's part out of our gradients.
     """
 
     call: OpCall

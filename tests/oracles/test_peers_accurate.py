@@ -19,7 +19,7 @@ from senumpy.crosscheck.strategy import calls
 from senumpy.verify.calls import OpCall, Results, call_of
 from senumpy.verify.cases import OPS
 from senumpy.verify.judgement import judge
-from senumpy.verify.rounding import expect
+from senumpy.verify.rounding import expect, roundoff
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install torch==2.13.0")
 from tests.oracles.torch_peer import torch_results  # noqa: E402
@@ -33,6 +33,10 @@ needs_onnx = pytest.mark.skipif(
     not (HAS["onnx"] and HAS["onnxruntime"]), reason="not installed: pip install onnx onnxruntime"
 )
 
+# ONNX Runtime takes quotients of polynomials for these, whose errors are a few roundoffs of 1: small results
+# are off by far more than their own roundoffs, its sigmoid(-20) is 0 in float32. At most, in roundoffs of 1:
+APPROXIMATED = {"sigmoid": 4.0, "tanh": 8.0}
+
 # ONNX Runtime has no float64 kernels for these on processors, nor for what is made of them.
 FLOAT32_ALONE = {"Conv", "AveragePool", "GlobalAveragePool", "GlobalMaxPool"}
 
@@ -43,10 +47,10 @@ class Largest:
     """The largest error of each result, in units of its bound."""
 
     def __init__(self) -> None:
-        self.ratio, self.where, self.calls = 0.0, "", 0
+        self.ratio, self.where, self.calls, self.excused = 0.0, "", 0, 0
 
-    def hold(self, peer: Peer, call: OpCall, dtype: str) -> None:
-        """Judge one call: everything that the peer gives has to be accurate."""
+    def hold(self, peer: Peer, call: OpCall, dtype: str, allowed: float = 0.0) -> None:
+        """Judge one call: the peer has to be accurate, or off by no more than a known cause allows."""
         got = peer(call, dtype)
         if got is None:
             return
@@ -54,8 +58,9 @@ class Largest:
         judgements = judge(expect(call, dtype), got)
         assert judgements
         for j in judgements:
-            assert j.level in GOOD, f"{j} for {call}"
-            if j.ratio > self.ratio:
+            assert j.level in GOOD or j.max_error <= allowed, f"{j} for {call}"
+            self.excused += j.level not in GOOD
+            if j.level in GOOD and j.ratio > self.ratio:
                 self.ratio, self.where = j.ratio, j.result
 
     def __str__(self) -> str:
@@ -118,7 +123,8 @@ def test_onnx_runtime(op, dtype, tell):
         # ONNX's epsilon is a float32, in float64 graphs too: 1e-5 is another number there.
         if "eps" in call.options:
             call = replace(call, options={**call.options, "eps": float(np.float32(call.options["eps"]))})
-        largest.hold(peer, call, dtype)
+        gate = op if op in APPROXIMATED else call.options.get("gate") if op == "excitation" else None
+        largest.hold(peer, call, dtype, APPROXIMATED.get(gate, 0.0) * roundoff(dtype))
 
     draws()
     for call in refused:
@@ -191,6 +197,21 @@ def test_epsilon_is_a_float32_in_onnx():
     got = runtime_results(given, "float64")
     assert [j.level for j in judge(expect(given, "float64"), got)] != ["accurate"]
     assert [j.level for j in judge(expect(rounded, "float64"), got)] in (["accurate"], ["exact"])
+
+
+@needs_onnx
+@pytest.mark.parametrize("op", APPROXIMATED)
+def test_small_results_of_onnx_runtimes_gates_are_rough(op):
+    from tests.oracles.onnx_peer import runtime_results
+
+    x = np.random.default_rng(1).normal(size=1000) * 10
+    call = OpCall(op, (x.astype(np.float32).astype(np.float64),))
+    got, want = runtime_results(call, "float32")["y"], call.spec.forward(*call.args)[0]
+    assert np.abs(got - want).max() <= APPROXIMATED[op] * roundoff("float32")
+    if op == "sigmoid":
+        alone = OpCall(op, (np.array([-20.0]),))
+        (judgement,) = judge(expect(alone, "float32"), runtime_results(alone, "float32"))
+        assert judgement.level not in GOOD
 
 
 @needs_jax

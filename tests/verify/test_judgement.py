@@ -56,6 +56,14 @@ def test_a_result_stored_in_half_precision(expectation):
     assert levels(expectation, {"y": y}) == {"y": ("lossy", "float16: the result was rounded to it")}
 
 
+def test_a_number_with_few_digits_by_chance_is_not_called_float16():
+    """1 - 1 leaves 0: an absolute error of a library's sigmoid, say, where the true value is tiny."""
+    expectation = expect(OpCall("sigmoid", (np.array([-20.0, 0.0]),)), "float32")
+    judgement = judge_result(expectation, "y", np.array([0.0, 0.5 + 2.0**-12], np.float32))
+    assert judgement.level == "wrong"
+    assert judgement.looks_like == ""
+
+
 def test_sums_in_half_precision(expectation):
     """As many terms as there are channels and taps, each sum rounded to float16."""
     x, w, b = expectation.call.args
