@@ -18,6 +18,7 @@ import dis
 import inspect
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -165,13 +166,19 @@ class LocalCandidate:
         conduct: list[Conduct] = []
 
         def ask() -> None:
-            reasons.append(self._adapter.accepts(call))
+            reasons.append(self._adapter.accepts(self._told(call)))
 
         if not any(reasons):
             # A constructor may run here. What goes wrong in it shows again, with its verdict, when the call
             # is made.
             guarded(ask, conduct.append, timeout=self._timeout, capture=self._capture)
         return next(filter(None, reasons), "")
+
+    def _told(self, call: OpCall) -> OpCall:
+        """Return the call without options that are built in, where the candidate can't be told them."""
+        if not self._options or not self._adapter.accepts(call):
+            return call
+        return replace(call, options={n: v for n, v in call.options.items() if n not in self._options})
 
     def restrict(self) -> Restriction | None:
         """Return what calls have to look like, or None."""
@@ -202,7 +209,7 @@ class LocalCandidate:
         record = Record(call, dtype)
 
         def work() -> None:
-            self._adapter.run(call, np.dtype(dtype), record)  # type: ignore[arg-type]
+            self._adapter.run(self._told(call), np.dtype(dtype), record)  # type: ignore[arg-type]
 
         note = record.answer.conduct.append
         guarded(work, note, timeout=self._timeout, capture=self._capture)

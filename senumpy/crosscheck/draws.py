@@ -6,7 +6,7 @@ one private function and one line in `DRAW`. What is drawn is always a call that
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -18,10 +18,14 @@ from senumpy.verify.calls import Array
 class Draw:
     """What the draw functions below draw with: sizes from Hypothesis, numbers from a generator it seeds."""
 
-    def __init__(self, draw: st.DrawFn) -> None:
-        self._draw = draw
+    def __init__(self, draw: st.DrawFn, options: Mapping[str, Any] | None = None) -> None:
+        self._draw, self._options = draw, options or {}
         self.seed = draw(st.integers(0, 2**32 - 1))
         self._rng = np.random.default_rng(self.seed)
+
+    def option(self, name: str, drawn: Any) -> Any:
+        """Return an option that other sizes depend on: what it is fixed to, or what was drawn."""
+        return self._options.get(name, drawn)
 
     def whole(self, low: int, high: int) -> int:
         """Draw a whole number, both ends included."""
@@ -74,12 +78,12 @@ Drawn = tuple[tuple[Any, ...], dict[str, Any]]
 
 
 def _conv2d(d: Draw, least_batch: int = 1) -> Drawn:
-    groups = d.one_of(1, 1, 2, 3)
+    groups = d.option("groups", d.one_of(1, 1, 2, 3))
     per_group, outputs = d.one_of((1, 1), (1, 2), (2, 1), (2, 3))  # (1, k): depthwise with a multiplier
     options = {
         "stride": d.int_or_pair(1, 3),
-        "padding": d.int_or_pair(0, 2),
-        "dilation": d.int_or_pair(1, 2),
+        "padding": d.option("padding", d.int_or_pair(0, 2)),
+        "dilation": d.option("dilation", d.int_or_pair(1, 2)),
         "groups": groups,
     }
     kernel = (d.whole(1, 3), d.whole(1, 3))
@@ -119,8 +123,8 @@ def _activation(d: Draw) -> Drawn:
 
 
 def _max_pool2d(d: Draw) -> Drawn:
-    kernel = d.int_or_pair(1, 4)
-    padding = tuple(d.whole(0, k // 2) for k in both(kernel))
+    kernel = d.option("kernel", d.int_or_pair(1, 4))
+    padding = both(d.option("padding", tuple(d.whole(0, k // 2) for k in both(kernel))))
     size = [max(d.whole(1, 7), k - 2 * pad) for k, pad in zip(both(kernel), padding, strict=True)]
     options = {
         "kernel": kernel,
@@ -182,7 +186,8 @@ def _residual_add(d: Draw) -> Drawn:
 
 def _pad_shortcut(d: Draw) -> Drawn:
     x = d.image()
-    return (x,), {"channels": x.shape[1] + d.whole(0, 5), "stride": d.int_or_pair(1, 3)}
+    channels = d.option("channels", x.shape[1] + d.whole(0, 5))
+    return (x[:, :channels],), {"channels": channels, "stride": d.int_or_pair(1, 3)}
 
 
 def _concat(d: Draw) -> Drawn:
@@ -197,7 +202,7 @@ def _concat(d: Draw) -> Drawn:
 
 
 def _channel_shuffle(d: Draw) -> Drawn:
-    groups = d.whole(1, 4)
+    groups = d.option("groups", d.whole(1, 4))
     return (d.normal(d.whole(1, 2), groups * d.whole(1, 4), d.whole(1, 3), d.whole(1, 3)),), {
         "groups": groups
     }

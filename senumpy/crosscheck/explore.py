@@ -146,6 +146,8 @@ class Explorer:
                 raise
         except hypothesis.errors.Flaky:
             pass  # the outcomes are recorded, and that it isn't repeatable is one of them
+        except hypothesis.errors.Unsatisfiable:
+            pass  # no call was for the candidate: `skip` was told why
 
     def _failure(self, fault: str) -> type[Exception]:
         """Return the exception class of a fault: Hypothesis shrinks each class on its own."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -42,7 +43,7 @@ def calls(
     extremes : bool
         Draw arrays of large, small, equal and vanishing numbers, too, about one in four.
     """
-    d = Draw(draw)
+    d = Draw(draw, None if restriction is None else restriction.options)
     args, options = DRAW[op](d)
     if restriction is not None:
         args, options = fitted(d, op, args, options, restriction)
@@ -63,57 +64,81 @@ def fitted(
 ) -> Drawn:
     """Return a drawn call with the shapes and options that a restriction asks for.
 
-    Images have the sizes of the first one where they are free, and at least those of the window.
+    Weights come first; the images have as many channels as they want, and are large enough for one window.
     """
-    options = {name: restriction.options.get(name, value) for name, value in options.items()}
-    options |= restriction.options
+    options = {**options, **restriction.options}
+    if "groups" in options and "w" in restriction.shapes:  # which a drawn number need not divide
+        options["groups"] = restriction.options.get("groups", 1)
     names = [*op_spec(op).arguments, *op_spec(op).others]
-    first = args[0]
-    if isinstance(first, np.ndarray):
-        wanted = restriction.shapes.get(names[0], (None,) * first.ndim)
-        shape = [
-            had if want is None else want
-            for had, want in zip(_grown(first.shape, wanted), wanted, strict=True)
-        ]
-        if len(shape) == 4:
-            shape[2:] = _at_least(shape[2:], restriction, options)
-        if op in ("batchnorm2d", "conv_bn_relu", "residual_tail", "bn_relu_se"):
-            shape[0] = max(2, shape[0])
-        first = d.normal(*shape)
-    fit: list[Any] = [first]
-    for name, value in zip(names[1:], args[1:], strict=True):
-        fit.append(_fitted_one(d, name, value, fit[0], restriction))
-    return tuple(fit), options
+    named = dict(zip(names, args, strict=True))
+    if not isinstance(args[0], np.ndarray):  # a list of arrays has no fixed shapes
+        return args, options
+    weights = [name for name in names[1:] if name in _WEIGHTS and op != "shake"]
+    for name in weights:
+        named[name] = _weight(d, name, named, restriction)
+    first = [*args[0].shape]
+    if len(first) > 1:
+        first[1] = _channels(named, options, first[1])
+    wanted = restriction.shapes.get(names[0], ())
+    first = [have if want is None else want for have, want in zip_longest(first, wanted)]
+    if len(first) == 4:
+        first[2:] = _at_least(first[2:], named.get("w"), options)
+    named[names[0]] = _like(args[0], tuple(first), d)
+    for name in names[1:]:
+        if name not in weights:
+            named[name] = _beside(d, named[name], named[names[0]])
+    return tuple(named[name] for name in names), options
 
 
-def _fitted_one(d: Draw, name: str, value: Any, first: Any, restriction: Restriction) -> Any:
-    """Return one argument beside the first, in the shape that the restriction or the first one asks for."""
-    if name in restriction.absent:
+_WEIGHTS = ("w", "b", "gamma", "beta", "mean", "var", "w1", "b1", "w2", "b2")
+_OF = {"b": "w", "b1": "w1", "b2": "w2"}  # a bias has as many numbers as its weight has rows
+
+
+def _weight(d: Draw, name: str, named: dict[str, Any], restriction: Restriction) -> Any:
+    """Return a weight of the shape wanted; where that is left open, of the drawn one's."""
+    value, wanted = named[name], restriction.shapes.get(name)
+    if name in restriction.absent or (value is None and name not in restriction.present):
         return None
-    if isinstance(value, np.ndarray) and value.dtype.kind in "iu":
-        return np.resize(value, len(first)) % first.shape[1]
-    wanted = restriction.shapes.get(name)
-    if wanted is None:
-        if value is None or not isinstance(first, np.ndarray):
-            return value
-        wanted = first.shape[: value.ndim] if value.ndim in (2, 4) and name not in ("w", "w1", "w2") else None
-        return value if wanted is None else d.normal(*wanted)
-    if value is None and name not in restriction.present:
-        return None
-    shape = [first.shape[axis] if size is None else size for axis, size in enumerate(wanted)]
+    shape: tuple[int, ...] = () if value is None else value.shape
+    if wanted is not None:
+        shape = tuple(
+            have if want is None else want for have, want in zip_longest(shape[: len(wanted)], wanted)
+        )
+    elif name in _OF:
+        shape = named[_OF[name]].shape[:1]
+    elif "w" in named:  # batch norm behind a convolution
+        shape = named["w"].shape[:1] if name != "w" else shape
+    if value is not None and value.shape == shape:
+        return value
     return d.positive(*shape) if name == "var" else d.normal(*shape)
 
 
-def _grown(shape: tuple[int, ...], wanted: tuple[int | None, ...]) -> tuple[int, ...]:
-    return (*shape, *(1,) * len(wanted))[: len(wanted)]
+def _channels(named: dict[str, Any], options: dict[str, Any], drawn: int) -> int:
+    """Return how many channels the weights want."""
+    if named.get("w") is not None:
+        return named["w"].shape[1] * options.get("groups", 1)
+    if named.get("w1") is not None:
+        return named["w1"].shape[1]
+    gamma = named.get("gamma")
+    return drawn if gamma is None else len(gamma)
 
 
-def _at_least(size: list[int], restriction: Restriction, options: dict[str, Any]) -> list[int]:
+def _like(array: Array, shape: tuple[int, ...], d: Draw) -> Array:
+    return array if array.shape == shape else d.normal(*shape)
+
+
+def _beside(d: Draw, value: Any, first: Array) -> Any:
+    """Return labels, gates or images that go with the first argument."""
+    if not isinstance(value, np.ndarray):
+        return value
+    if value.dtype.kind in "iu":
+        return np.resize(value, len(first)) % first.shape[1]
+    return _like(value, first.shape[: value.ndim], d)
+
+
+def _at_least(size: list[int], w: Array | None, options: dict[str, Any]) -> list[int]:
     """Return the size of an image, enlarged until one window fits."""
-    weights = restriction.shapes.get("w")
-    kernel = weights[2:] if weights is not None and len(weights) == 4 else both(options.get("kernel", 1))
-    windows = zip(kernel, both(options.get("padding", 0)), both(options.get("dilation", 1)), strict=True)
-    return [
-        max(have, dilation * ((k or 1) - 1) + 1 - 2 * pad)
-        for have, (k, pad, dilation) in zip(size, windows, strict=True)
-    ]
+    kernel = w.shape[2:] if w is not None and w.ndim == 4 else both(options.get("kernel", 1))
+    padding, dilation = both(options.get("padding", 0)), both(options.get("dilation", 1))
+    windows = zip(size, kernel, padding, dilation, strict=True)
+    return [max(have, spread * (k - 1) + 1 - 2 * pad) for have, k, pad, spread in windows]
