@@ -17,7 +17,7 @@ def run(code, capsys):
 
 
 def test_examples(capsys):
-    one_operation, one_run, variant, inference = re.findall(r"```python\n(.*?)```", README, re.S)
+    one_operation, one_run, yours, variant, inference = re.findall(r"```python\n(.*?)```", README, re.S)
     printed = run(one_operation, capsys)
     assert "(2, 8, 5, 5) (4, 8) (8, 4)\nTrue\n" in printed
     assert "passed" in printed
@@ -26,6 +26,7 @@ def test_examples(capsys):
     *_, last = run(one_run, capsys).splitlines()
     assert float(re.fullmatch(r"epoch 4: test accuracy (0\.\d+)", last)[1]) >= 0.95
 
+    assert f"# {run(yours, capsys)}" in yours
     assert run(variant, capsys) == "27,525,618\n"
     assert run(inference, capsys) == "(4, 10)\n"
 
