@@ -159,8 +159,8 @@ class OpReport:
 
     @property
     def failure(self) -> Outcome | None:
-        """The smallest call of the gravest fault; None where there is no fault."""
-        if not self.smallest:
+        """The smallest call of the gravest fault; None where nothing is wrong."""
+        if self.ok or not self.smallest:
             return None
         graves = ("wrong", "shape", "raised", "crashed", "lossy")
         order = {name: place for place, name in enumerate(graves)}

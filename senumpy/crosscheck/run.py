@@ -200,7 +200,7 @@ class _Run:
         faults = outcome.faults(self.accept)
         if not shrinking:
             self._count(outcome)
-        for fault in faults:
+        for fault in outcome.faults():
             if fault not in self.smallest or outcome.size <= self.smallest[fault].size:
                 self.smallest[fault] = outcome
         self._progress(
@@ -259,7 +259,11 @@ class _Run:
         return Diagnosis((), (), tuple(sorted(found)), text)
 
     def report(self, diagnosis: Diagnosis | None, setting: Setting, seconds: float) -> OpReport:
-        """Return the report."""
+        """Return the report. What a known mistake explains is wrong, however small its effect."""
+        if diagnosis is not None and diagnosis.mistakes:
+            for row in self.rows.values():
+                if row.result in diagnosis.results and row.level == "lossy":
+                    row.level = "wrong"
         return OpReport(
             op=self.op,
             label=self.subject.label,

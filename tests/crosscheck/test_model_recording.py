@@ -7,8 +7,9 @@ import pytest
 
 from senumpy import create_model
 from senumpy.crosscheck.model.recording import record
-from senumpy.crosscheck.model.replay import Seen, alone
-from senumpy.crosscheck.model.trials import all_twists, explain, fits
+from senumpy.crosscheck.model.replay import Seen, alone, replay
+from senumpy.crosscheck.model.trials import all_twists, changed, explain, fits
+from senumpy.crosscheck.model.twisted import TwistedEngine
 from senumpy.layers import SEConfig
 
 SMALL = {
@@ -122,10 +123,6 @@ def test_a_right_block_is_right_alone(block):
 
 def test_every_mistake_of_a_block_is_found_by_its_numbers(block, rng):
     # The candidate is the block with the mistake; a mistake that does nothing there can't be told.
-    from senumpy.crosscheck.model.replay import replay
-    from senumpy.crosscheck.model.trials import changed
-    from senumpy.crosscheck.model.twisted import TwistedEngine
-
     layer, seen = block
     right = alone(layer, seen, seen.x.shape, 2.0**-53, back=True)
     tried = 0
@@ -150,9 +147,6 @@ def test_every_mistake_of_a_block_is_found_by_its_numbers(block, rng):
 
 
 def test_two_mistakes_at_once_are_found(block):
-    from senumpy.crosscheck.model.replay import replay
-    from senumpy.crosscheck.model.twisted import TwistedEngine
-
     layer, seen = block
     found = replay(layer, seen.x, seen.dy, TwistedEngine(["squeeze max", "relu before sum"]))
     theirs = Seen(

@@ -183,6 +183,23 @@ def test_lossy_is_accepted_on_demand():
     assert "float16" in str(run())
 
 
+def test_a_mistake_with_small_effects_is_wrong_and_not_lossy():
+    """eps outside the root changes results by 1e-5: no more than TF32 would, and yet it is known."""
+
+    def forward(x, gamma, beta, *, eps=1e-5):
+        axes = (0, 2, 3)
+        std = np.sqrt(((x - x.mean(axes, keepdims=True)) ** 2).mean(axes, keepdims=True))
+        y = gamma[:, None, None] * (x - x.mean(axes, keepdims=True)) / (std + eps) + beta[:, None, None]
+        return y, ops.batchnorm2d_forward(x, gamma, beta, eps=eps)[1]
+
+    for accept in ("accurate", "lossy"):
+        report = check("batchnorm2d", forward, backward=ops.batchnorm2d_backward, max_examples=40,
+                       dtypes=["float64"], accept=accept)  # fmt: skip
+        assert report.verdict == "wrong"
+        assert [m.name for m in report.diagnosis.mistakes] == ["eps-outside-root"]
+        assert report.failure is not None
+
+
 def test_dtypes_are_chosen():
     report = check("linear", linear, backward=linear_backward, max_examples=10, dtypes=["float64"])
     assert {row.dtype for row in report.rows} == {"float64"}

@@ -30,7 +30,7 @@ def block(net, name):
     return net.get_submodule(name)
 
 
-def _branch(unit, x, skip=0):
+def branch(unit, x, skip=0):
     y = x
     for k in range(1, unit.depth + 1):
         y = getattr(unit, f"bn{k}")(getattr(unit, f"conv{k}")(y))
@@ -44,23 +44,23 @@ def _forward(unit, function):
 
 
 def se_never_called(unit):
-    _forward(unit, lambda self, x: torch.relu(_branch(self, x) + self.downsample(x)))
+    _forward(unit, lambda self, x: torch.relu(branch(self, x) + self.downsample(x)))
 
 
 def se_after_sum(unit):
-    _forward(unit, lambda self, x: torch.relu(self.se(_branch(self, x) + self.downsample(x))))
+    _forward(unit, lambda self, x: torch.relu(self.se(branch(self, x) + self.downsample(x))))
 
 
 def relu_before_se(unit):
-    _forward(unit, lambda self, x: torch.relu(self.se(torch.relu(_branch(self, x))) + self.downsample(x)))
+    _forward(unit, lambda self, x: torch.relu(self.se(torch.relu(branch(self, x))) + self.downsample(x)))
 
 
 def missing_relu(unit):
-    _forward(unit, lambda self, x: torch.relu(self.se(_branch(self, x, skip=1)) + self.downsample(x)))
+    _forward(unit, lambda self, x: torch.relu(self.se(branch(self, x, skip=1)) + self.downsample(x)))
 
 
 def no_last_relu(unit):
-    _forward(unit, lambda self, x: self.se(_branch(self, x)) + self.downsample(x))
+    _forward(unit, lambda self, x: self.se(branch(self, x)) + self.downsample(x))
 
 
 class RootNorm(nn.BatchNorm2d):
@@ -103,7 +103,7 @@ def uneven_padding(unit):
 
 
 def shortcut_detached(unit):
-    _forward(unit, lambda self, x: torch.relu(self.se(_branch(self, x)) + self.downsample(x).detach()))
+    _forward(unit, lambda self, x: torch.relu(self.se(branch(self, x)) + self.downsample(x).detach()))
 
 
 class Blind(torch.autograd.Function):

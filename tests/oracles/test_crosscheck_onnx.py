@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import types
+
 import numpy as np
 import onnx
 import pytest
@@ -75,6 +78,26 @@ def test_what_pytorch_exports_is_right(folded, tmp_path):
     assert any("folded" in note for note in report.notes) == folded
 
 
+def _shortcut_first(self, x):
+    shortcut = self.downsample(x)
+    return torch.relu(self.se(planted.branch(self, x)) + shortcut)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_weights_without_names_are_told_apart_by_what_takes_their_input(tmp_path):
+    # A bottleneck's last convolution and its shortcut's have one shape; in this graph the latter comes first.
+    net = planted.network().eval()
+    stir(net, (), 0)
+    for name in planted.BLOCKS:
+        unit = planted.block(net, name)
+        unit.forward = types.MethodType(_shortcut_first, unit)
+    x = torch.randn(2, 3, 16, 16)
+    torch.onnx.export(net, (x,), tmp_path / "model.onnx", dynamo=False)
+    report = check_onnx(tmp_path / "model.onnx", "se_resnet50", settings=SHOWN, input_size=16)
+    assert report.passed, report.text()
+    assert "order and shape" in report.notes[0]
+
+
 def _node(graph, weight):
     return next(node for node in graph.node if weight in node.input)
 
@@ -138,8 +161,6 @@ def _relu(block):
     ],
 )
 def test_a_change_in_one_node_is_found_at_this_node(own, tmp_path, block, change, layer, words):
-    import re
-
     path, model = own
     report = check_onnx(
         _edited(path, tmp_path, change(block)), "se_resnet50", input_size=16, settings=SHOWN,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import types
 
 import pytest
@@ -87,8 +88,6 @@ def test_equal_trainings_are_equal(settings):
 
 @pytest.mark.parametrize("name", OPTIMISERS)
 def test_a_convention_of_the_optimiser_is_named(name):
-    import re
-
     optimizer, words = OPTIMISERS[name]
     report = check_steps(_net, "se_resnet8_cifar", optimizer=optimizer, **ARGUMENTS)
     assert not report.passed
@@ -96,6 +95,25 @@ def test_a_convention_of_the_optimiser_is_named(name):
     assert re.search(words, report.explanation), report.text()
     assert len(report.mistakes) == (2 if name == "two at once" else 1)
     assert max(len(line) for line in report.text(80).splitlines()) <= 80
+
+
+class Hidden(Own):
+    """The learning rate inside, and a velocity that nobody can read."""
+
+    @torch.no_grad()
+    def step(self):
+        self.velocities = getattr(self, "velocities", {})
+        for group in self.param_groups:
+            for p in group["params"]:
+                v = self.velocities.setdefault(p, torch.zeros_like(p))
+                v.mul_(0.9).add_(group["lr"] * (p.grad + group["weight_decay"] * p))
+                p.sub_(v)
+
+
+def test_where_the_learning_rate_is_shows_when_it_changes():
+    report = check_steps(_net, "se_resnet8_cifar", optimizer=lambda p: Hidden(p, "lr inside"), **ARGUMENTS)
+    assert (report.step, report.part) == (3, "parameters")
+    assert "learning rate is inside the momentum" in report.explanation
 
 
 def test_the_first_step_that_parts_is_found():
