@@ -15,7 +15,7 @@ from senumpy.verify.calls import OpCall, call_of
 from senumpy.verify.cases import op_spec
 
 Record = Callable[[Outcome, bool], Sequence[str]]
-SHRINKING = 15.0  # seconds that may go into making failing calls smaller
+SHRINKING = 8.0  # seconds that may go into making failing calls smaller
 COSTLY = ("timeout", "crashed")  # a process has to be started again after each
 PATIENCE = 3
 

@@ -10,7 +10,11 @@ import importlib.util
 import pytest
 
 # Without PyTorch nothing here is collected, but this file is read all the same.
-collect_ignore = [] if importlib.util.find_spec("timm") else ["test_twins.py"]
+collect_ignore = (
+    []
+    if importlib.util.find_spec("timm")
+    else ["test_twins.py", "test_crosscheck_model.py", "test_crosscheck_onnx.py"]
+)
 if importlib.util.find_spec("torch"):
     import torch
 

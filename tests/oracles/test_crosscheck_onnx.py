@@ -8,6 +8,7 @@ import types
 import numpy as np
 import onnx
 import pytest
+import timm
 import torch
 from onnx import helper, numpy_helper
 
@@ -76,6 +77,17 @@ def test_what_pytorch_exports_is_right(folded, tmp_path):
     report = check_onnx(tmp_path / "model.onnx", "se_resnet50", settings=SHOWN, input_size=16)
     assert report.passed, report.text()
     assert any("folded" in note for note in report.notes) == folded
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_se_of_1x1_convolutions_is_not_taken_for_folded_batch_norm(tmp_path):
+    net = timm.create_model("seresnet18", num_classes=7).eval()
+    stir(net, (), 0)
+    torch.onnx.export(net, (torch.randn(2, 3, 64, 64),), tmp_path / "model.onnx", dynamo=False)
+    report = check_onnx(tmp_path / "model.onnx", "se_resnet18")
+    assert report.passed, report.text()
+    assert "20 batch norms are folded into convolutions." in report.notes
+    assert report.settings["se"].rounding == "timm"
 
 
 def _shortcut_first(self, x):
