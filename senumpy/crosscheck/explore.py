@@ -88,7 +88,9 @@ class Explorer:
             if self.examples >= self._max_examples:
                 return
             call = call_of(self._op, case, seed)
-            if restriction is None or not self._candidate.accepts(call):  # the others are no loss: more are drawn
+            if restriction is None or not self._candidate.accepts(
+                call
+            ):  # the others are no loss: more are drawn
                 self._try(call, self._dtypes[number % len(self._dtypes)])
 
     def _try(self, call: OpCall, dtype: np.dtype[Any]) -> Sequence[str] | None:

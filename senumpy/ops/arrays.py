@@ -17,7 +17,9 @@ import numpy as np
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
 # longdouble, NumPy's extended precision, is let in as a reference for float64 (`senumpy.verify.rounding`).
-_FLOATS = frozenset(np.dtype(name) for name in ("float32", "float64", "complex64", "complex128", "longdouble"))
+_FLOATS = frozenset(
+    np.dtype(name) for name in ("float32", "float64", "complex64", "complex128", "longdouble")
+)
 
 
 def namespace(x: Array) -> Any:

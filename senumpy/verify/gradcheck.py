@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from senumpy.verify.candidate import Arguments, Candidate, CandidateError, Values
+from senumpy.verify.candidate import Arguments, Candidate, Values
 from senumpy.verify.compare import Problem, check_argument
 from senumpy.verify.directions import Direction, upstream_gradients
 from senumpy.verify.hints import sizes_of
@@ -29,6 +29,7 @@ from senumpy.verify.numerical import EPS, Function
 from senumpy.verify.purity import Call, check_purity
 from senumpy.verify.report import ArgumentResult, Finding, Report
 from senumpy.verify.reproduce import reproduction
+from senumpy.verify.slots import CandidateError
 
 Array = NDArray[Any]
 MOVED = 8 * EPS  # a relative change of the arguments that any computation may make by rounding

@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from senumpy.errors import InputError
-from senumpy.verify.candidate import Arguments, Candidate, CandidateError
+from senumpy.verify.candidate import Arguments, Candidate
 from senumpy.verify.cases import Case, OpSpec, op_spec
 from senumpy.verify.gradcheck import MOVED, Check
 from senumpy.verify.report import ArgumentResult, Finding, Report, Verdict
 from senumpy.verify.reproduce import names_and_imports
+from senumpy.verify.slots import CandidateError
 
 Array = NDArray[Any]
 COMPLEX_STEP_LIMIT = 1e-12  # relative agreement that the library's own operations have to reach

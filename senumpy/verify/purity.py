@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from senumpy.verify.candidate import Candidate, CandidateError, Values, walk_arrays
+from senumpy.verify.candidate import Candidate, Values, walk_arrays
 from senumpy.verify.report import Finding
+from senumpy.verify.slots import CandidateError
 
 Array = NDArray[Any]
 SAME = 1e-9  # results of one computation in another memory order: sums in another order, no more
