@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -219,9 +220,14 @@ def number(value: float) -> str:
 
 
 def _judged(finding: Finding, width: int) -> list[str]:
-    """Return a line for each result of the operation that was judged alone."""
+    """Return a line for each result of the operation that was judged alone; what a mistake explains is wrong."""
+    levels = {"lossy": "wrong"} if finding.mistakes else {}
     return [
-        wrapped(f"- {j.result} alone: {j.level}, error {number(j.max_error)}, bound {number(j.bound)}", width)
+        wrapped(
+            f"- {j.result} alone: {levels.get(j.level, j.level)}, error {number(j.max_error)}, "
+            f"bound {number(j.bound)}",
+            width,
+        )
         for j in finding.judgements
     ]
 
@@ -232,14 +238,7 @@ def _fit(text: str, room: int) -> str:
 
 def wrapped(text: str, width: int) -> str:
     """Return a text in lines of at most `width` characters, further ones indented."""
-    lines, line = [], ""
-    for word in text.split(" "):
-        if line and len(line) + 1 + len(word) > width:
-            lines.append(line)
-            line = f"  {word}"
-        else:
-            line = f"{line} {word}" if line else word
-    return "\n".join([*lines, line])
+    return textwrap.fill(text, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
 
 
 def _plain(value: Any) -> Any:
