@@ -220,7 +220,7 @@ def number(value: float) -> str:
 
 
 def _judged(finding: Finding, width: int) -> list[str]:
-    """Return a line for each result of the operation that was judged alone; what a mistake explains is wrong."""
+    """Return a line for each result that was judged alone; what a mistake explains is wrong."""
     levels = {"lossy": "wrong"} if finding.mistakes else {}
     return [
         wrapped(
