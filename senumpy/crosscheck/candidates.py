@@ -269,7 +269,14 @@ def adapter_for(op: str, target: Any, backward: Any, framework: str | None, time
         raise InputError(
             f"backward: a candidate in {framework} has its gradients from {framework}; leave it out"
         )
-    return _BUILD[framework](op, target, backward)
+    try:
+        return _BUILD[framework](op, target, backward)
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("senumpy"):
+            raise
+        raise InputError(
+            f"a candidate in {framework} needs {error.name}, which isn't installed: pip install {error.name}"
+        ) from None
 
 
 def framework_of(target: Any, backward: Any) -> str:

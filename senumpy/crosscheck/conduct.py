@@ -44,6 +44,12 @@ class Conduct:
     message: str
     result: str = ""
 
+    def __post_init__(self) -> None:
+        # What a candidate says may hold anything; reports go to terminals and XML.
+        plain = self.message.encode("utf-8", "backslashreplace").decode("utf-8")
+        shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in plain)
+        object.__setattr__(self, "message", shown)
+
     @property
     def fatal(self) -> bool:
         """Whether the call ended here: results that came before are all there is."""
@@ -58,11 +64,14 @@ class Answer:
     ----------
     results : dict
         Arrays by name, of the right shapes; only those that the candidate has.
+    misshapen : dict
+        Arrays of other shapes: they can't be judged, but tell which mistake was made.
     conduct : list of Conduct
         Empty for one that behaved.
     """
 
     results: Results = field(default_factory=dict)
+    misshapen: Results = field(default_factory=dict)
     conduct: list[Conduct] = field(default_factory=list)
 
 
@@ -133,6 +142,7 @@ class Record:
             swapped = array.ndim == 4 and array.transpose(0, 3, 1, 2).shape == shape
             self.note("shape", f"y has shape {array.shape}, wanted {shape}"
                       f"{' (channels last?)' if swapped else _transposed(array, shape)}", "y")  # fmt: skip
+            self.answer.misshapen["y"] = array
             raise StopCallError
         self.answer.results["y"] = array
         return self.call.upstream(given, self.dtype)
@@ -147,6 +157,7 @@ class Record:
             self.note(
                 "shape", f"{name} has shape {array.shape}, wanted {wanted}{_transposed(array, wanted)}", name
             )
+            self.answer.misshapen[name] = array
             return
         self.answer.results[name] = array
 

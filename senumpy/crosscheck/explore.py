@@ -16,7 +16,7 @@ from senumpy.verify.cases import op_spec
 
 Record = Callable[[Outcome, bool], Sequence[str]]
 SHRINKING = 8.0  # seconds that may go into making failing calls smaller
-COSTLY = ("timeout", "crashed")  # a process has to be started again after each
+COSTLY = ("timeout", "crashed", "exited")  # a process may have to be started again after each
 PATIENCE = 3
 
 
@@ -108,7 +108,7 @@ class Explorer:
         self._faults |= bool(faults)
         self._costly += any(c.kind in COSTLY for c in outcome.conduct)
         if self._costly == PATIENCE:
-            self.stopped = f"stopped after {PATIENCE} calls that hung or crashed"
+            self.stopped = f"stopped after {PATIENCE} calls that hung, crashed or left"
             raise _OverError
         return faults
 

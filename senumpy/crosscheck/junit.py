@@ -39,7 +39,11 @@ def write_junit(path: str | Path, reports: list[OpReport]) -> None:
             case.time = report.seconds / len(cases)
             suite.add_testcase(case)
         xml.add_testsuite(suite)
-    write_atomic(path, xml.tostring())
+    path = Path(path).resolve()  # a link's file, not the link
+    if path.exists() and not path.is_file():  # a pipe or a device is written through, not replaced
+        path.write_bytes(xml.tostring())
+    else:
+        write_atomic(path, xml.tostring())
 
 
 def _result_case(junit: Any, report: OpReport, row: ResultRow) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -28,12 +28,15 @@ class Outcome:
     judgements : tuple of Judgement
     conduct : tuple of Conduct
         What the candidate did besides, or instead.
+    misshapen : dict
+        Arrays of wrong shapes.
     """
 
     expectation: Expectation
     results: Results
     judgements: tuple[Judgement, ...]
     conduct: tuple[Conduct, ...]
+    misshapen: Results = field(default_factory=dict)
 
     @property
     def call(self) -> OpCall:
@@ -80,7 +83,11 @@ def evaluate(candidate: Candidate, call: OpCall, dtype: Any) -> Outcome:
     answer = candidate.run(call, np.dtype(dtype))
     expectation = expect(call, dtype)
     return Outcome(
-        expectation, answer.results, tuple(judge(expectation, answer.results)), tuple(answer.conduct)
+        expectation,
+        answer.results,
+        tuple(judge(expectation, answer.results)),
+        tuple(answer.conduct),
+        answer.misshapen,
     )
 
 
@@ -109,7 +116,8 @@ def judgement_text(j: Judgement) -> str:
     text = f"{j.result} is {j.level}"
     if j.level != "exact" and not math.isnan(j.got):
         where = f" at {j.index}" if j.index else ""
-        text += f": got {j.got:.9g}, wanted {j.want:.9g}{where}, {error_text(j)}"
+        digits = 9 if f"{j.got:.9g}" != f"{j.want:.9g}" else 17
+        text += f": got {j.got:.{digits}g}, wanted {j.want:.{digits}g}{where}, {error_text(j)}"
     return text + (f" ({j.looks_like})" if j.looks_like else "")
 
 

@@ -30,6 +30,7 @@ def script(call: OpCall, dtype: str, setting: Setting) -> str:
     targets = [setting.target, setting.backward]
     functions = [target if callable(target) else None for target in targets]
     names, imports = names_and_imports(*functions)
+    names = [name if name.replace(".", "").isidentifier() else "candidate" for name in names]
     texts = [
         repr(target) if isinstance(target, str) else str(target) if function is None else name
         for target, function, name in zip(targets, functions, names, strict=True)

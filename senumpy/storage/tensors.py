@@ -76,6 +76,11 @@ def load_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, NDArray[Any]],
     return {name: np.array(view) for name, view in views.items()}, metadata
 
 
+def require_library() -> None:
+    """Raise InputError where safetensors isn't installed."""
+    _library()
+
+
 def _plain(name: str, array: NDArray[Any]) -> NDArray[Any]:
     """Return `array` in C order and the machine's byte order, as a 0-d array where it is a number."""
     array = np.asarray(array)

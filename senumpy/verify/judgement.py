@@ -28,10 +28,13 @@ Array = NDArray[Any]
 Level = Literal["exact", "accurate", "lossy", "wrong"]
 LEVELS: tuple[Level, ...] = ("exact", "accurate", "lossy", "wrong")
 
-HALF = 2.0**-11  # unit roundoff of float16, and of TF32
+HALF, BFLOAT16 = 2.0**-11, 2.0**-8  # unit roundoffs; HALF is that of TF32, too
+MANY = 8  # numbers, from which on a coincidence is out of the question
 # F(4x4, 3x3) with the usual points 0, +-1, +-2 loses up to 4 bits, F(6x6, 3x3) up to 8.
 WINOGRAD = 2.0**8
 _FORMATS = {"float16": 11, "TF32": 11, "bfloat16": 8}  # bits of the significand, the leading one included
+
+BIASES = ("b", "b1", "b2")
 
 # Operations that multiply matrices, or may: hardware does that in lower precision when it is let.
 PRODUCTS = frozenset(
@@ -173,22 +176,26 @@ def _lost_precision(expectation: Expectation, name: str, got: Array, judgement: 
     if not np.isfinite(got).all():
         return ""
     if expectation.dtype == np.float64 and worst <= expectation.bound(name, roundoff(np.float32)):
-        stored = np.array_equal(got, got.astype(np.float32))
-        return "float32: the result was rounded to it" if stored else "float32 somewhere inside"
+        if np.array_equal(got, got.astype(np.float32)):
+            return "float32: the result was rounded to it"
+        return "" if _by_a_factor(expectation, name, got) else "float32 somewhere inside, or sums that cancel"
     for label, bits in _FORMATS.items():
         u = 2.0**-bits
         if worst > expectation.bound(name, u):
             continue
         if label != "TF32" and _stored_in(expectation, name, got, bits):
             return f"{label}: the result was rounded to it"
-        if _of_rounded_inputs(expectation, name, got, bits):
+        if expectation.call.op in PRODUCTS and _of_rounded_inputs(expectation, name, got, bits):
             return f"inputs rounded to {label} ({bits} bits)"
-    if judgement.typical_error < worst / 50:
-        return ""  # lost precision shows everywhere, and this is off in places
+    if judgement.typical_error < worst / 50 or _by_a_factor(expectation, name, got):
+        return ""  # lost precision shows everywhere and in either direction
     if _may_be_winograd(expectation.call) and worst <= WINOGRAD * judgement.bound:
         return "Winograd's algorithm, or sums in a lower precision"
-    if expectation.call.op in PRODUCTS and worst <= expectation.bound(name, HALF) / 2:
-        return "sums in float16, or inputs cut to TF32"
+    if expectation.call.op in PRODUCTS:
+        if worst <= expectation.bound(name, HALF) / 2:
+            return "sums in float16, or inputs cut to TF32"
+        if got.size >= MANY and worst <= expectation.bound(name, BFLOAT16) / 4:
+            return "bfloat16 somewhere inside"
     return ""
 
 
@@ -197,8 +204,13 @@ def _stored_in(expectation: Expectation, name: str, got: Array, bits: int) -> bo
     want = expectation.want[name]
     if want is None or not np.array_equal(got, rounded_to(got, bits)):
         return False
-    near = np.abs(got - want) <= 2.0 ** (1 - bits) * np.abs(want) + expectation.bound(name)
-    return bool(near.all())
+    error = np.abs(got - want)
+    if (error <= 2.0 ** (1 - bits) * np.abs(want) + expectation.bound(name)).all():
+        return True
+    # With inputs or sums rounded as well, it is off by more; then numbers have to be many.
+    return len(np.unique(got[got != 0])) >= MANY and bool(
+        (error <= expectation.bound(name, 2.0**-bits)).all()
+    )
 
 
 def _of_rounded_inputs(expectation: Expectation, name: str, got: Array, bits: int) -> bool:
@@ -207,10 +219,26 @@ def _of_rounded_inputs(expectation: Expectation, name: str, got: Array, bits: in
     def rounded(array: Array) -> Array:
         return rounded_to(array, bits) if array.dtype.kind == "f" else array
 
-    args = tuple(map_arrays(rounded, value) for value in expectation.call.args)
-    call = replace(expectation.call, args=args, digits=bits)
+    call = expectation.call
+    every = tuple(map_arrays(rounded, value) for value in call.args)
+    # Biases are added, not multiplied: some keep them as they are.
+    factors = tuple(
+        old if name in BIASES else new for name, old, new in zip(call.names, call.args, every, strict=True)
+    )
     with np.errstate(all="ignore"):
-        return within(expectation, name, got, results(call, np.float64)[name])
+        return any(
+            within(expectation, name, got, results(replace(call, args=args, digits=bits), np.float64)[name])
+            for args in (every, factors)
+        )
+
+
+def _by_a_factor(expectation: Expectation, name: str, got: Array) -> bool:
+    """Whether the numbers are the true ones times another factor than one, within rounding: a mistake."""
+    want = expectation.want[name]
+    if want is None or got.size < 2 or not (want * want).sum():
+        return False
+    factor = (got * want).sum() / (want * want).sum()
+    return within(expectation, name, got, factor * want)
 
 
 def _may_be_winograd(call: OpCall) -> bool:

@@ -264,9 +264,82 @@ def test_junit(tmp_path):
     assert "db-averaged" in failed[0].result[0].text
 
 
+def test_what_is_not_explained_is_said():
+    """dw is a known mistake, dx is none, and only in float32."""
+
+    def backward(dy, cache):
+        dx, dw, db = linear_backward(dy, cache)
+        return dx * (dx.dtype.type(1.01) if dx.dtype == np.float32 else 1), dw / len(dy), db
+
+    report = check("linear", linear, backward=backward, max_examples=40)
+    assert [m.name for m in report.diagnosis.mistakes] == ["dw-averaged"]
+    assert report.diagnosis.results == ("dw",)
+    assert "No known mistake gives dx." in report.diagnosis.text
+
+
+def test_a_mistake_that_changes_the_shape_is_named():
+    def forward(x, w, b=None, *, stride=1, padding=0, dilation=1, groups=1):
+        return ops.conv2d_forward(x, w, b, stride=stride, dilation=dilation, groups=groups)[0]
+
+    report = check("conv2d", forward, max_examples=60)
+    assert "padding-ignored" in [m.name for m in report.diagnosis.mistakes], report.diagnosis
+
+
+def test_what_a_candidate_says_is_made_printable(tmp_path):
+    def forward(x):
+        raise ValueError("\x00 \x1b[31m \ud800 ü")
+
+    report = check("relu", forward, max_examples=5)
+    assert "\\x00 \\x1b[31m \\ud800 ü" in report.behaviour[0].conduct.message
+    write_junit(tmp_path / "a.xml", [report])
+    import junitparser
+
+    assert list(junitparser.JUnitXml.fromfile(str(tmp_path / "a.xml")))
+
+
+def test_junit_goes_through_links_and_pipes(tmp_path):
+    import os
+    import threading
+
+    report = check("relu", ops.relu_forward, max_examples=5)
+    (tmp_path / "real.xml").write_text("old")
+    (tmp_path / "link.xml").symlink_to(tmp_path / "real.xml")
+    write_junit(tmp_path / "link.xml", [report])
+    assert (tmp_path / "link.xml").is_symlink()
+    assert "<testsuite" in (tmp_path / "real.xml").read_text()
+    os.mkfifo(tmp_path / "pipe")
+    seen = []
+    reader = threading.Thread(target=lambda: seen.append((tmp_path / "pipe").read_bytes()))
+    reader.start()
+    write_junit(tmp_path / "pipe", [report])
+    reader.join(10)
+    assert b"<testsuite" in seen[0]
+    assert (tmp_path / "pipe").is_fifo()
+
+
+@pytest.mark.parametrize(
+    ("op", "options", "message"),
+    [
+        ("conv2d", {"groups": "banana"}, "option groups: got 'banana', wanted a whole number"),
+        ("conv2d", {"stride": (1, 2, 3)}, "option stride: got (1, 2, 3), wanted a whole number or two"),
+        ("excitation", {"gate": "gelu"}, "option gate: got 'gelu', wanted one of sigmoid, tanh, relu"),
+        ("max_pool2d", {"ceil_mode": 1}, "option ceil_mode: got 1, wanted True or False"),
+        ("batchnorm2d", {"eps": "1e-5"}, "option eps: got '1e-5', wanted a number"),
+    ],
+)
+def test_options_of_the_wrong_kind(op, options, message):
+    with pytest.raises(InputError) as caught:
+        check(op, getattr(ops, f"{op}_forward"), options=options)
+    assert message in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
+        ({"seed": -1}, "seed: got -1"),
+        ({"seconds": float("nan")}, "seconds: got nan"),
+        ({"timeout": float("inf")}, "timeout: got inf"),
+        ({"options": {"stride": 2}}, "unknown option of linear 'stride'"),
         ({"op": "conv2"}, "did you mean 'conv2d'"),
         ({"accept": "wrong"}, "accept: got 'wrong', wanted 'accurate' or 'lossy'"),
         ({"max_examples": 0}, "max_examples: got 0"),

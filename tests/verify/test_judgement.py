@@ -88,7 +88,7 @@ def test_float32_inside_float64():
         "y": ("lossy", "float32: the result was rounded to it")
     }
     assert levels(expectation, {"y": y.astype(float) * (1 + 1e-9)}) == {
-        "y": ("lossy", "float32 somewhere inside")
+        "y": ("lossy", "float32 somewhere inside, or sums that cancel")
     }
 
 
@@ -98,6 +98,31 @@ def winograd_2d(x, w, B, G, A):
     V = np.einsum("ij,cjk,lk->cil", B.T, x, B.T, dtype=np.float32)
     U = np.einsum("ij,ocjk,lk->ocil", G, w, G, dtype=np.float32)
     return np.einsum("ij,ojk,lk->oil", A.T, (U * V).sum(1), A.T, dtype=np.float32)
+
+
+@pytest.mark.parametrize("factor", [1.0004, 1 + 5e-5, 0.999])
+def test_a_constant_factor_is_no_lost_precision(expectation, factor):
+    y = (expectation.want["y"] * factor).astype(np.float32)
+    assert levels(expectation, {"y": y}) == {"y": ("wrong", "")}
+
+
+@pytest.mark.parametrize("bits", [11, 8])
+def test_rounded_inputs_with_a_bias_as_it_is_and_a_rounded_result(expectation, bits):
+    call = expectation.call
+    x, w, b = call.args
+    factors = OpCall("conv2d", (rounded_to(x, bits), rounded_to(w, bits), b), call.options, call.seed)
+    y = results(factors, np.float32)["y"]
+    assert judge_result(expectation, "y", y).looks_like.startswith("inputs rounded to")
+    stored = rounded_to(y.astype(float), bits).astype(np.float32)
+    assert "the result was rounded to it" in judge_result(expectation, "y", stored).looks_like
+
+
+def test_sums_in_half_precision_of_an_operation_without_products():
+    rng = np.random.default_rng(0)
+    a, b = (rng.normal(size=(2, 3, 4, 5)).astype(np.float32).astype(float) for _ in range(2))
+    y = (np.float16(a) + np.float16(b)).astype(np.float32)
+    expectation = expect(OpCall("residual_add", (a, b)), "float32")
+    assert judge_result(expectation, "y", y).level == "lossy"
 
 
 def test_winograd_is_named():

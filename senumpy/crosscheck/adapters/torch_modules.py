@@ -97,7 +97,7 @@ class TorchModule:
         placed = _placed(call.op, module, call)
         weights = dict(module.named_parameters())
         _set_weights(named, placed, weights)
-        running = _set_statistics(call, dtype, module, named)
+        running = _set_statistics(call, dtype, module, named, fixed=self._make is None)
         inputs = Inputs(call, dtype)
         arguments = inputs.by_name(call)
         y = module(*(arguments[name] for name in inputs_of(call.op)))
@@ -175,7 +175,12 @@ def _set_weights(
 
 
 def _set_statistics(
-    call: OpCall, dtype: np.dtype[np.floating], module: torch.nn.Module, named: dict[str, Any]
+    call: OpCall,
+    dtype: np.dtype[np.floating],
+    module: torch.nn.Module,
+    named: dict[str, Any],
+    *,
+    fixed: bool,
 ) -> dict[str, torch.Tensor]:
     """Copy statistics into the buffers; return those that training changes, by the names of results."""
     start = call.running(dtype)
@@ -193,7 +198,7 @@ def _set_statistics(
         if len(found) < len(_BUFFERS):
             raise InputError("the Module has no buffers running_mean and running_var to normalise with")
         return {}
-    for part in module.modules():
+    for part in module.modules() if fixed else ():  # a class was told; an instance's own is a setting
         if isinstance(getattr(part, "momentum", None), float):
             part.momentum = start.momentum
     return {name: buffer.reshape(-1) for name, buffer in found.items()}

@@ -12,7 +12,7 @@ from senumpy.crosscheck.golden.manifest import MANIFEST, UNFINISHED
 from senumpy.crosscheck.golden.read import GoldenSet, load_golden
 from senumpy.crosscheck.golden.report import Finding, GoldenReport, Group, Judged
 from senumpy.errors import InputError
-from senumpy.storage import load_tensors
+from senumpy.storage import load_tensors, require_library
 from senumpy.verify.calls import Results
 from senumpy.verify.cases import OPS
 from senumpy.verify.judgement import judge, verdict_of, within
@@ -60,6 +60,7 @@ def check_golden(
     if accept not in ("accurate", "lossy"):
         raise InputError(f'accept: got {accept!r}, wanted "accurate" or "lossy"')
     check_seed(seed)
+    require_library()  # before every file is called broken
     path = Path(folder)
     own = _own_set(path)
     answers = _answers(path if own is None else path / "results", empty=own is not None)

@@ -90,6 +90,16 @@ def _(x: Any, *, count_include_pad: bool = True, **settings: Any) -> Any:
     return (x,), {"count_include_pad": not count_include_pad, **settings}
 
 
+for _counted, _name, _text in (
+    (True, "pad-always-counted", "count_include_pad is ignored: zeros around the image always count."),
+    (False, "pad-never-counted", "count_include_pad is ignored: zeros around the image never count."),
+):
+
+    @wrong_arguments("avg_pool2d", _name, _text)
+    def _(x: Any, *, count_include_pad: bool = True, _counted: bool = _counted, **settings: Any) -> Any:
+        return (x,), {"count_include_pad": _counted, **settings}
+
+
 @wrong_forward(
     "avg_pool2d", "full-divisor", "The divisor is kh kw even where the window hangs over the edge."
 )

@@ -86,6 +86,16 @@ RUNNING_MISTAKES = (
         _weights(lambda w: (0.0, 1.0)),
     ),
     RunningMistake(
+        "variance-momentum-reversed",
+        "Momentum is the weight of the old value in running_var, and of the new one in running_mean.",
+        lambda t: t._replace(var_weights=t.var_weights[::-1]),
+    ),
+    RunningMistake(
+        "mean-momentum-reversed",
+        "Momentum is the weight of the old value in running_mean, and of the new one in running_var.",
+        _mean_weights(lambda w: w[::-1]),
+    ),
+    RunningMistake(
         "deviation",
         "running_var follows the standard deviation instead of the variance.",
         lambda t: t._replace(var=np.sqrt(t.var)),
