@@ -41,6 +41,7 @@ def _add_crosscheck(parsers: Any, command: Command) -> None:
     add("--option", action="append", metavar="NAME=VALUE", help="that is built in, such as stride=2 (repeat)")
     add("--dtype", action="append", choices=("float32", "float64"), help="of the calls (both)")
     add("--accept", choices=("accurate", "lossy"), default="accurate", help="worst that passes (%(default)s)")
+    add("--c-order", action="store_true", help="hand over arrays in C order only")
     add("--max-examples", type=int, default=200, metavar="N", help="calls to try (%(default)s)")
     add("--seconds", type=float, metavar="T", help="stop after this long")
     add("--timeout", type=float, default=10.0, metavar="T", help="seconds for one call (%(default)g)")

@@ -42,6 +42,7 @@ def crosscheck(arguments: argparse.Namespace) -> int:
             seed=arguments.seed,
             dtypes=tuple(dict.fromkeys(arguments.dtype or ("float32", "float64"))),
             accept=arguments.accept,
+            c_order=arguments.c_order,
             timeout=arguments.timeout,
             isolated=True,
             progress=progress,

@@ -13,6 +13,7 @@ from senumpy.crosscheck.outcome import Outcome, evaluate
 from senumpy.errors import InputError
 from senumpy.verify.calls import OpCall, call_of
 from senumpy.verify.cases import op_spec
+from senumpy.verify.layouts import LAYOUTS
 
 Record = Callable[[Outcome, bool], Sequence[str]]
 SHRINKING = 8.0  # seconds that may go into making failing calls smaller
@@ -41,6 +42,8 @@ class Explorer:
         ``record(outcome, shrinking)`` is told every outcome, and returns its faults that are to be shrunk.
     skip : callable
         ``skip(reason)`` is told of every call that isn't for the candidate.
+    c_order : bool
+        Whether all arrays are in C order.
     """
 
     def __init__(
@@ -54,12 +57,14 @@ class Explorer:
         seconds: float | None,
         record: Record,
         skip: Callable[[str], None],
+        c_order: bool = False,
     ) -> None:
         self._candidate, self._op = candidate, op
         self._dtypes = [np.dtype(dtype) for dtype in dtypes]
         self._seed, self._max_examples = seed, max_examples
         self._deadline = float("inf") if seconds is None else time.monotonic() + seconds
         self._record, self._skip = record, skip
+        self._layouts = ("C",) if c_order else LAYOUTS
         self._failing: dict[str, type[Exception]] = {}
         self._shrinking = self._faults = False
         self._costly = 0
@@ -131,7 +136,8 @@ class Explorer:
             suppress_health_check=list(hypothesis.HealthCheck),
         )
         @hypothesis.given(
-            calls(self._op, restriction=self._candidate.restrict()), st.sampled_from(self._dtypes)
+            calls(self._op, restriction=self._candidate.restrict(), layouts=self._layouts),
+            st.sampled_from(self._dtypes),
         )
         def attempt(call: OpCall, dtype: np.dtype[Any]) -> None:
             faults = self._try(call, dtype)

@@ -42,6 +42,7 @@ def check(
     seed: int = 0,
     dtypes: Sequence[str] = DTYPES,
     accept: str = "accurate",
+    c_order: bool = False,
     timeout: float = 10.0,
     isolated: bool = False,
     progress: Callable[[str], None] | None = None,
@@ -72,6 +73,8 @@ def check(
         Of the calls: ``"float32"``, ``"float64"``.
     accept : {"accurate", "lossy"}
         The worst level that passes.
+    c_order : bool
+        Hand over all arrays in C order, for candidates that promise nothing else.
     timeout : float
         Seconds that one call of the candidate may take.
     isolated : bool
@@ -112,7 +115,7 @@ def check(
     )
     try:
         chosen = _dtypes(subject, dtypes)
-        run = _Run(op, subject, chosen, seed, accept, progress or _silent)
+        run = _Run(op, subject, chosen, seed, accept, c_order, progress or _silent)
         run.explore(max_examples, seconds)
         diagnosis = run.diagnosis()
     finally:
@@ -170,10 +173,11 @@ class _Run:
         dtypes: Sequence[str],
         seed: int,
         accept: str,
+        c_order: bool,
         progress: Callable[[str], None],
     ) -> None:
         self.op, self.subject, self.dtypes, self.seed, self.accept = op, subject, dtypes, seed, accept
-        self._progress = progress
+        self._c_order, self._progress = c_order, progress
         self.rows: dict[tuple[str, str], ResultRow] = {}
         self.behaviour: dict[tuple[str, str], Behaviour] = {}
         self.skipped: Counter[str] = Counter()
@@ -203,6 +207,7 @@ class _Run:
             seconds=seconds,
             record=self._record,
             skip=lambda reason: self.skipped.update([reason]),
+            c_order=self._c_order,
         )
 
     def _record(self, outcome: Outcome, shrinking: bool) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import zip_longest
 from typing import Any
@@ -30,7 +30,12 @@ _EXTREMES: dict[str, Callable[[Array], Array]] = {
 
 @st.composite
 def calls(
-    draw: st.DrawFn, op: str, *, restriction: Restriction | None = None, extremes: bool = True
+    draw: st.DrawFn,
+    op: str,
+    *,
+    restriction: Restriction | None = None,
+    extremes: bool = True,
+    layouts: Sequence[str] = LAYOUTS,
 ) -> OpCall:
     """Draw one call of an operation; its numbers are such that float32 holds them.
 
@@ -42,6 +47,8 @@ def calls(
         Shapes and options that a candidate of fixed geometry takes; what it leaves open is drawn.
     extremes : bool
         Draw arrays of large, small, equal and vanishing numbers, too, about one in four.
+    layouts : sequence of str
+        Memory orders to draw from.
     """
     d = Draw(draw, None if restriction is None else restriction.options)
     args, options = DRAW[op](d)
@@ -56,7 +63,7 @@ def calls(
         return array.astype(np.float32).astype(np.float64) if array.dtype.kind == "f" else array
 
     call = OpCall(op, tuple(map_arrays(rounded, value) for value in args), options, d.seed, note)
-    return replace(call, layouts=tuple(d.one_of(*LAYOUTS) for _ in call.floats()))
+    return replace(call, layouts=tuple(d.one_of(*layouts) for _ in call.floats()))
 
 
 def fitted(

@@ -216,6 +216,16 @@ def test_options_that_are_built_in():
     assert report.calls == 40
 
 
+def test_c_order_alone():
+    def strict(x):
+        if not x.flags.c_contiguous:
+            raise ValueError("C order only")
+        return np.maximum(x, 0)
+
+    assert check("relu", strict, max_examples=30).verdict == "raised"
+    assert check("relu", strict, max_examples=30, c_order=True).ok
+
+
 def test_forward_alone_is_judged_alone():
     def forward(x):
         return np.maximum(x, 0)

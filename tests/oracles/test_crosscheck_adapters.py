@@ -374,3 +374,18 @@ def test_layers_of_keras(backend):
     )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     assert "all layers agree" in done.stdout
+
+
+class OtherMomentum(torch.nn.BatchNorm2d):
+    """Keras's 0.9 taken over: in PyTorch momentum is the weight of the new value."""
+
+    def __init__(self, channels, eps=1e-5):
+        super().__init__(channels, eps=eps, momentum=0.9)
+
+
+def test_the_momentum_that_a_class_sets_is_its_own():
+    from senumpy.crosscheck import check
+
+    report = check("batchnorm2d", OtherMomentum, max_examples=20, c_order=True)
+    assert [m.name for m in report.diagnosis.mistakes] == ["running-momentum-reversed"]
+    assert check("batchnorm2d", torch.nn.BatchNorm2d, max_examples=20, c_order=True).ok
