@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import argparse
 import ast
-from collections.abc import Callable
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
 from senumpy.commands import DONE, FAILED, print_json, status_line
@@ -12,7 +15,9 @@ from senumpy.errors import InputError
 
 MODEL = "model"
 _OF_MODELS = ("torch", "onnx", "like", "input_size", "batch_size", "steps", "optimizer")
-_OF_OPS = ("target", "backward", "framework", "option", "junit", "seconds")
+_OF_OPS = (
+    "target", "backward", "framework", "option", "junit", "seconds", "accept", "max_examples", "c_order",
+)  # fmt: skip
 
 
 def crosscheck(arguments: argparse.Namespace) -> int:
@@ -37,13 +42,13 @@ def crosscheck(arguments: argparse.Namespace) -> int:
             backward=arguments.backward,
             framework=arguments.framework,
             options=_options(arguments.option or []),
-            max_examples=arguments.max_examples,
+            max_examples=200 if arguments.max_examples is None else arguments.max_examples,
             seconds=arguments.seconds,
             seed=arguments.seed,
             dtypes=tuple(dict.fromkeys(arguments.dtype or ("float32", "float64"))),
-            accept=arguments.accept,
+            accept=arguments.accept or "accurate",
             c_order=arguments.c_order,
-            timeout=arguments.timeout,
+            timeout=10.0 if arguments.timeout is None else arguments.timeout,
             isolated=True,
             progress=progress,
         )
@@ -59,9 +64,43 @@ def _model(arguments: argparse.Namespace) -> int:
         raise InputError("wanted --like NAME, such as se_resnet50: the network that it is meant to be")
     if len(set(arguments.dtype or ())) > 1:
         raise InputError("--dtype: got both, wanted one for a model (float64 by default)")
-    with status_line() as progress:
-        report = _onnx(arguments, progress) if arguments.onnx is not None else _torch(arguments, progress)
+    from senumpy.crosscheck.model.torch_side import CandidateFailedError
+
+    side = _torch if arguments.onnx is None else _onnx
+    try:
+        # What the candidate prints is not the report.
+        with status_line() as progress, redirect_stdout(sys.stderr), _limit(arguments.timeout):
+            report = side(arguments, progress)
+    except CandidateFailedError as error:  # a verdict like others
+        if arguments.json:
+            print_json({"ok": False, "like": arguments.like, "failed": str(error)})
+        else:
+            print(error)
+        return FAILED
     return _finish(report, arguments.json)
+
+
+@contextmanager
+def _limit(seconds: float | None) -> Iterator[None]:
+    """Interrupt what takes longer, where the system has alarms; compiled code is interrupted at its end."""
+    from senumpy.crosscheck.model.torch_side import CandidateFailedError
+
+    if seconds is None:
+        yield
+        return
+    if not 0 < seconds < 1e6:
+        raise InputError(f"--timeout: got {seconds:g}, wanted seconds above 0")
+
+    def ring(number: int, frame: Any) -> None:
+        raise CandidateFailedError(f"model: did not come back within {seconds:g} s")
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def _torch(arguments: argparse.Namespace, progress: Callable[[str], None]) -> Any:
@@ -156,7 +195,7 @@ def _finish(report: Any, as_json: bool) -> int:
 def _refuse(arguments: argparse.Namespace, names: tuple[str, ...], why: str) -> None:
     """Refuse an option that would do nothing."""
     for name in names:
-        if getattr(arguments, name) is not None:
+        if getattr(arguments, name) not in (None, False):
             shown = name.upper() if name == "target" else f"--{name.replace('_', '-')}"
             raise InputError(f"{shown} {why}")
 

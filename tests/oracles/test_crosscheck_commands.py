@@ -112,3 +112,50 @@ def test_the_page_shows_what_the_commands_print(tmp_path, monkeypatch, capsys):
     if torch.__version__.startswith("2.13.0"):
         out = run(capsys, "batchnorm2d", "bn:batch_norm", status=1)
         assert "The same numbers in C order come out right" in " ".join(out.split())
+
+
+FAILING = """
+import sys
+import time
+
+from nets_of_mine import net
+
+class Talks(net().__class__):
+    pass
+
+def talks():
+    model = net()
+    model.register_forward_hook(lambda *_: print("HELLO"))
+    return model
+
+def leaves():
+    model = net()
+    model.layer2[0].register_forward_hook(lambda *_: sys.exit(0))
+    return model
+
+def sleeps():
+    model = net()
+    model.layer2[0].register_forward_hook(lambda *_: time.sleep(30))
+    return model
+"""
+
+
+@pytest.mark.parametrize(
+    ("target", "options", "status", "words"),
+    [
+        ("leaves", (), 1, "it raised SystemExit"),
+        ("sleeps", ("--timeout", "0.5"), 1, "did not come back within 0.5 s"),
+        ("talks", (), 0, ""),
+    ],
+)
+def test_models_that_misbehave(folder, capsys, target, options, status, words):
+    (folder / "failing_nets.py").write_text(FAILING)
+    out = run(capsys, *MODEL, "--torch", f"failing_nets.py:{target}", *options, "--json", status=status)
+    record = json.loads(out)
+    assert words in record.get("failed", "")
+
+
+def test_options_that_would_do_nothing_are_refused(folder, capsys):
+    for option in (("--accept", "lossy"), ("--max-examples", "3"), ("--option", "stride=2"), ("--c-order",)):
+        assert main(["crosscheck", *MODEL, "--torch", "nets_of_mine.py:net", *option]) == 2
+        assert "goes with one operation" in capsys.readouterr().err

@@ -286,3 +286,28 @@ def test_progress_is_told():
     told = []
     check_model(_cifar, "se_resnet20_cifar", input_size=16, progress=told.append)
     assert "running the reference" in told
+
+
+class Backwards(nn.Module):
+    """A basic block whose parts are registered last first."""
+
+    def __init__(self, before):
+        super().__init__()
+        self.second_norm, self.second, self.first_norm, self.first = (
+            before.bn2, before.conv2, before.bn1, before.conv1,
+        )  # fmt: skip
+
+    def forward(self, x):
+        y = torch.relu(self.first_norm(self.first(x)))
+        return torch.relu(self.second_norm(self.second(y)) + x)
+
+
+def test_modules_may_be_registered_in_another_order_than_they_run():
+    def make():
+        torch.manual_seed(1)
+        net = TorchResNet(model_config("resnet8_cifar"), 3, 10)
+        net.layer1[0] = Backwards(net.layer1[0])
+        return net
+
+    report = check_model(make, "resnet8_cifar", input_size=16)
+    assert report.ok, str(report)

@@ -18,6 +18,8 @@ Shape = tuple[int, ...]
 Shapes = Mapping[str, Shape]
 COUNTER = "num_batches_tracked"
 
+BY_ORDER = "order and shape"
+
 
 @dataclass(frozen=True)
 class Match:
@@ -110,7 +112,7 @@ def _namings(like: str, shapes: Shapes) -> Iterator[tuple[str, Any, dict[str, An
             lambda ours: {n: s for n, s in layout.sources.items() if n in ours},
             settings,
         )
-    yield "order and shape", lambda ours: by_order(ours, shapes), sizes
+    yield BY_ORDER, lambda ours: by_order(ours, shapes), sizes
 
 
 def _sizes(shapes: Shapes) -> dict[str, Any]:

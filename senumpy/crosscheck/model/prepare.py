@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from senumpy.crosscheck.model.names import COUNTER, Match, match
+from senumpy.crosscheck.model.names import BY_ORDER, COUNTER, Match, match
 from senumpy.crosscheck.model.recording import record
 from senumpy.crosscheck.model.replay import error
 from senumpy.crosscheck.model.torch_side import TorchTrace, library, probe
@@ -51,7 +51,10 @@ def pair_up(
         The candidate can't run, its parameters don't fit, or the reference takes no such images.
     """
     net.train(training)
-    found = find_match(net, like, settings or {}, probe(net, x), x.shape[2])
+    trace = probe(net, x)
+    found = find_match(net, like, settings or {}, trace, x.shape[2])
+    if found.how == BY_ORDER:
+        found = _by_run(net, like, settings or {}, trace, x, found, training=training)
     listed = ", ".join(f"{name}={value!r}" for name, value in found.settings.items()) or "its own settings"
     notes = [f"Weights by {found.how}; {like} with {listed}.", *stir(net, found.spare, seed)]
     model = make_reference(like, found, arrays_of(net), training=training)
@@ -79,7 +82,44 @@ def arrays_of(net: Any) -> dict[str, Array]:
     return {n: np.array(t.detach().numpy()) for n, t in named if not n.endswith(COUNTER)}
 
 
-def find_match(net: Any, like: str, settings: Mapping[str, Any], trace: TorchTrace, size: int) -> Match:
+def _by_run(
+    net: Any,
+    like: str,
+    settings: Mapping[str, Any],
+    trace: TorchTrace,
+    x: Array,
+    found: Match,
+    *,
+    training: bool,
+) -> Match:
+    """Return the match by the order in which modules run, where that gives the logits and `found` doesn't.
+
+    Modules may be registered in another order than they run; those of one shape are then exchanged.
+    """
+    try:
+        other = find_match(net, like, settings, trace, x.shape[2], by_run=True)
+    except InputError:
+        return found
+    if other.sources == found.sources:
+        return found
+
+    def off(match: Match) -> float:
+        model = make_reference(like, match, arrays_of(net), training=training)
+        return float(np.abs(model.forward(x.astype(np.float64)) - trace.logits).max())
+
+    scale = 1e-4 * float(np.abs(trace.logits).max())
+    return other if off(other) < scale < off(found) else found
+
+
+def find_match(
+    net: Any,
+    like: str,
+    settings: Mapping[str, Any],
+    trace: TorchTrace,
+    size: int,
+    *,
+    by_run: bool = False,
+) -> Match:
     """Return whose names the candidate has, and the settings that its weights and its run show.
 
     Parameters
@@ -92,6 +132,8 @@ def find_match(net: Any, like: str, settings: Mapping[str, Any], trace: TorchTra
         A run of it, which shows where strides are and which max pool it has.
     size : int
         Height and width of images.
+    by_run : bool
+        Whether the order of parameters is that in which their modules run.
 
     Raises
     ------
@@ -100,7 +142,13 @@ def find_match(net: Any, like: str, settings: Mapping[str, Any], trace: TorchTra
     """
     model_config(like)  # an unknown name is an error of its own
     fixed = {**settings_for(like, size), **settings}
-    found = match(like, {n: a.shape for n, a in arrays_of(net).items()}, fixed)
+    shapes = {n: a.shape for n, a in arrays_of(net).items()}
+    if by_run:
+        place = {name: k for k, name in enumerate(trace.order)}
+        shapes = dict(
+            sorted(shapes.items(), key=lambda item: place.get(item[0].rpartition(".")[0], len(place)))
+        )
+    found = match(like, shapes, fixed)
     classes = found.settings.get("num_classes")
     if trace.logits.shape[1] != classes:
         raise InputError(f"model: its result has shape {trace.logits.shape}, wanted (N, {classes})")

@@ -72,9 +72,13 @@ def check_model(
     tell = progress or (lambda words: None)
     if dtype not in ("float32", "float64"):
         raise InputError(f"dtype: got {dtype!r}, wanted float32 or float64")
-    for name, value in (("input_size", input_size), ("batch_size", batch_size)):
-        if not isinstance(value, int) or value < 1:
-            raise InputError(f"{name}: got {value!r}, wanted an int of at least 1")
+    for name, value, least in (
+        ("input_size", input_size, 1),
+        ("batch_size", batch_size, 1),
+        ("seed", seed, 0),
+    ):
+        if not isinstance(value, int) or value < least:
+            raise InputError(f"{name}: got {value!r}, wanted a whole number of at least {least}")
     tell(f"running the model once, matching its parameters with {like}")
     own = torch_copy(net, dtype)
     x = images(own, 1, batch_size, input_size, dtype, seed)[0]

@@ -166,7 +166,10 @@ def check_steps(
     start = time.perf_counter()
     tell = progress or (lambda words: None)
     if not isinstance(steps, int) or steps < 1:
-        raise InputError(f"steps: got {steps!r}, wanted an int of at least 1")
+        raise InputError(f"steps: got {steps!r}, wanted a whole number of at least 1")
+    for name, value in (("lr", lr), ("momentum", momentum), ("weight_decay", weight_decay)):
+        if not np.isfinite(value):
+            raise InputError(f"{name}: got {value}, wanted a finite number")
     own = torch_copy(net, dtype)
     batches = images(own, steps, batch_size, input_size, dtype, seed)
     pair = pair_up(own, like, batches[0], settings, seed=seed, training=True)

@@ -22,6 +22,10 @@ Array = NDArray[Any]
 RANDOM = ("Dropout", "AlphaDropout", "DropPath", "StochasticDepth", "DropBlock")
 
 
+class CandidateFailedError(InputError):
+    """The candidate itself raised, left the process by `sys.exit`, or did not come back."""
+
+
 @dataclass
 class Call:
     """One call of a module."""
@@ -81,12 +85,15 @@ def torch_copy(net: Any, dtype: str) -> Any:
     else:
         try:
             net = net()
-        except Exception as problem:
-            raise InputError(f"model: making it raised {_said(problem)}") from problem
+        except (Exception, SystemExit) as problem:
+            raise CandidateFailedError(f"model: making it raised {_said(problem)}") from problem
         if not isinstance(net, torch.nn.Module):
             raise InputError(f"model: calling it gave {_kind(net)}, wanted a torch.nn.Module")
-    net = net.to(device="cpu", dtype=getattr(torch, dtype))
-    net.requires_grad_(True)
+    try:
+        net = net.to(device="cpu", dtype=getattr(torch, dtype))
+        net.requires_grad_(True)
+    except (RuntimeError, NotImplementedError) as problem:  # compiled ones, ones without memory
+        raise InputError(f"model: can't be set up in {dtype} on the processor: {_said(problem)}") from problem
     for module in net.modules():
         names = ["drop_rate"]  # timm's networks call dropout by this
         if type(module).__name__.startswith(RANDOM):
@@ -122,9 +129,9 @@ def run_torch(net: Any, x: Array, upstream: Callable[[tuple[int, ...]], Array] |
             logits.backward(torch.tensor(upstream(tuple(logits.shape)), dtype=logits.dtype))
     except InputError:
         raise
-    except Exception as problem:
+    except (Exception, SystemExit) as problem:
         where = f"inside {inside[-1] or 'its own forward'} " if inside else "on the way back "
-        raise InputError(f"model: {where}it raised {_said(problem)}") from problem
+        raise CandidateFailedError(f"model: {where}it raised {_said(problem)}") from problem
     finally:
         for handle in handles:
             handle.remove()
@@ -208,7 +215,7 @@ def _kind(value: Any) -> str:
     return f"a {type(value).__name__}{length}"
 
 
-def _said(problem: Exception) -> str:
+def _said(problem: BaseException) -> str:
     text = " ".join(str(problem).split())
     return f"{type(problem).__name__}: {text[:200]}" if text else type(problem).__name__
 
