@@ -44,7 +44,12 @@ def _add_crosscheck(parsers: Any, command: Command) -> None:
     add("--c-order", action="store_true", help="hand over arrays in C order only")
     add("--max-examples", type=int, metavar="N", help="calls to try (200)")
     add("--seconds", type=float, metavar="T", help="stop after this long")
-    add("--timeout", type=float, metavar="T", help="seconds for one call (10), or for a model (no limit)")
+    add(
+        "--timeout",
+        type=float,
+        metavar="T",
+        help="seconds for one call, compiling included (10), or for a model",
+    )
     add("--seed", type=int, default=0, metavar="N", help="draws the calls (%(default)s)")
     add("--junit", type=Path, metavar="FILE", help="write the result as JUnit XML there, too")
     whole = parser.add_argument_group("whole models")

@@ -27,7 +27,7 @@ def pair(engine, op):
 @pytest.mark.parametrize("op", OPS)
 def test_the_engines_are_accurate(op, engine):
     forward, backward = pair(engine, op)
-    report = check(op, forward, backward=backward, max_examples=40)
+    report = check(op, forward, backward=backward, max_examples=40, timeout=250)  # Numba may compile first
     assert report.ok, str(report)
     assert report.verdict in ("exact", "accurate")
     assert report.calls == 40

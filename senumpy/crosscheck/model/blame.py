@@ -163,7 +163,7 @@ def _named(
     if diagnosis and banked:
         rest = tuple(m.name for pair in diagnosis.alternatives for m in pair)
         return banked, rest, diagnosis.text
-    return (), (), f"{_NO_MISTAKE}. {diagnosis.text}" if diagnosis else f"{_NO_MISTAKE}."
+    return (), (), diagnosis.text if diagnosis else f"{_NO_MISTAKE}."
 
 
 def _both(name: str, theirs: str) -> str:

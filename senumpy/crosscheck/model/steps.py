@@ -102,7 +102,8 @@ class StepsReport:
             words = f"right: {self.steps} steps beside {self.like} in {self.seconds:.1f} s, within rounding"
             lines.append(wrapped(words, width))
         else:
-            what = f"step {self.step}: {self.part} of {self.name} first. {self.explanation}"
+            place = "" if self.name == self.part else f" of {self.name}"
+            what = f"step {self.step}: {self.part}{place} first. {self.explanation}"
             lines += [wrapped(what, width), f"wrong: it parts from {self.like} at step {self.step}"]
         return "\n".join(lines)
 
