@@ -166,7 +166,7 @@ def _relu(block):
     ("change", "layer", "words"),
     [
         (_weight, "{}.conv2", "another than the reference's"),
-        (_eps, "{}.bn2", "eps is 0.001 instead of 1e-05"),
+        (_eps, "{}.bn2", "eps is 0.001"),
         (_pads, "{}.conv2", "SAME"),
         (_gate, "{}", "gate is a hard sigmoid.*HardSigmoid"),
         (_relu, "{}", "No known mistake.*result of the relu in {}.*LeakyRelu"),
