@@ -5,11 +5,17 @@ from __future__ import annotations
 import doctest
 import importlib
 import importlib.util
+import os
 import pkgutil
 
 import pytest
 
 import senumpy
+
+# Keras asks for TensorFlow unless it is told another backend.
+for _backend in ("torch", "jax", "tensorflow"):
+    if importlib.util.find_spec(_backend) is not None:
+        os.environ.setdefault("KERAS_BACKEND", _backend)
 
 # What is imported only where a package is installed that isn't needed otherwise: peers of the bench, CuPy,
 # frameworks of candidates.
