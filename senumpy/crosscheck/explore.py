@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -75,7 +76,7 @@ class Explorer:
         """Try the small calls, then drawn ones; then look for smaller calls that have the faults found."""
         left = self._max_examples
         try:
-            self.small_calls(self._seed)
+            self._small_calls(self._seed)
             left -= self.examples
             if left > 0:
                 self._drawn_calls(left)
@@ -87,6 +88,11 @@ class Explorer:
             pass
 
     def small_calls(self, seed: int) -> None:
+        """Try the small calls of a seed alone, as far as time and patience go."""
+        with contextlib.suppress(_OverError):
+            self._small_calls(seed)
+
+    def _small_calls(self, seed: int) -> None:
         """Try the calls that reach every option, one after the other."""
         restriction = self._candidate.restrict()
         for number, case in enumerate(op_spec(self._op).cases(seed=seed)):

@@ -93,15 +93,7 @@ def check(
         There is no such operation, the candidate can't be found, or it isn't of a kind that can be called.
     """
     op_spec(op)
-    if accept not in ("accurate", "lossy"):
-        raise InputError(f"accept: got {accept!r}, wanted 'accurate' or 'lossy'")
-    if not isinstance(max_examples, int) or max_examples < 1:
-        raise InputError(f"max_examples: got {max_examples}, wanted a whole number of at least 1")
-    if not isinstance(seed, int) or seed < 0:
-        raise InputError(f"seed: got {seed}, wanted a whole number of at least 0")
-    for name, value in (("seconds", seconds), ("timeout", timeout)):
-        if value is not None and not 0 < value < 1e6:
-            raise InputError(f"{name}: got {value:g}, wanted seconds above 0")
+    _check_settings(accept, max_examples, seed, {"seconds": seconds, "timeout": timeout})
     check_options(op, options or {})
     start = time.monotonic()
     subject = candidate(
@@ -122,6 +114,18 @@ def check(
         close(subject)
     setting = Setting(target, backward, framework, options, subject.label)
     return run.report(diagnosis, setting, time.monotonic() - start)
+
+
+def _check_settings(accept: str, max_examples: int, seed: int, times: dict[str, float | None]) -> None:
+    if accept not in ("accurate", "lossy"):
+        raise InputError(f"accept: got {accept!r}, wanted 'accurate' or 'lossy'")
+    if not isinstance(max_examples, int) or max_examples < 1:
+        raise InputError(f"max_examples: got {max_examples}, wanted a whole number of at least 1")
+    if not isinstance(seed, int) or seed < 0:
+        raise InputError(f"seed: got {seed}, wanted a whole number of at least 0")
+    for name, value in times.items():
+        if value is not None and not 0 < value < 1e6:
+            raise InputError(f"{name}: got {value:g}, wanted seconds above 0")
 
 
 def check_call(
@@ -325,7 +329,7 @@ def _wrong_places(outcome: Outcome) -> set[tuple[str, str]]:
 
 def _part_by_part(op: str, evidence: Evidence, whole: Diagnosis) -> Diagnosis:
     """Return what explains some wrong results, where nothing explains all: each looked at alone."""
-    wrong = list(whole.results) or list(
+    wrong = list(
         dict.fromkeys(
             name
             for expectation, got in evidence

@@ -361,3 +361,18 @@ def test_settings_that_make_no_sense(settings, message):
     with pytest.raises(InputError) as caught:
         check(**arguments)
     assert message in str(caught.value)
+
+
+def test_more_evidence_may_run_out_of_time():
+    """Asking for more calls ends quietly when their time is over."""
+    from senumpy.crosscheck.candidates import candidate
+    from senumpy.crosscheck.explore import Explorer
+
+    seen = []
+    explorer = Explorer(
+        candidate("linear", linear, backward=linear_backward), "linear", dtypes=["float64"], seed=0,
+        max_examples=10**9, seconds=0.0, record=lambda *found: seen.append(found) or [], skip=seen.append,
+    )  # fmt: skip
+    explorer.small_calls(1)
+    assert seen == []
+    assert explorer.stopped
