@@ -27,13 +27,13 @@ from numpy.typing import DTypeLike
 
 from senumpy.crosscheck.adapters.base import Adapter
 from senumpy.crosscheck.adapters.options import same_option
-from senumpy.crosscheck.conduct import Answer, Conduct, Record, Restriction, differences
 from senumpy.crosscheck.exchange import all_options
-from senumpy.crosscheck.guard import guarded
 from senumpy.crosscheck.targets import COMMAND, ONNX, is_text, load
 from senumpy.errors import InputError, unknown_name
 from senumpy.verify.calls import OpCall
 from senumpy.verify.cases import op_spec
+from senumpy.verify.conduct import Answer, Conduct, Record, Restriction, differences
+from senumpy.verify.guard import guarded
 
 __all__ = ["FRAMEWORKS", "Answer", "Candidate", "Conduct", "Restriction", "candidate", "close"]
 
@@ -142,7 +142,7 @@ class LocalCandidate:
     options : dict
         What the calls' options have to be.
     timeout : float
-        Seconds for a call; `senumpy.crosscheck.guard` says what can't be interrupted.
+        Seconds for a call; `senumpy.verify.guard` says what can't be interrupted.
     capture : bool
         Whether to look at what is printed.
     """

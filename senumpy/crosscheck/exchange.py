@@ -33,7 +33,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from senumpy.errors import InputError, unknown_name
 from senumpy.storage import load_tensors, save_tensors
-from senumpy.verify.calls import OpCall, Results
+from senumpy.verify.calls import OpCall, Results, result_names
 
 Array = NDArray[Any]
 FORMAT = "senumpy call 1"
@@ -106,17 +106,6 @@ def write_call(path: str | os.PathLike[str], call: OpCall, dtype: DTypeLike) -> 
         The file can't be written.
     """
     save_tensors(path, *call_tensors(call, dtype))
-
-
-def result_names(call: OpCall, *, gradients: bool = True) -> list[str]:
-    """Return the names of all results of a call: ``y``, gradients of what isn't None, running statistics."""
-    names = ["y"]
-    for argument, value in zip(call.spec.arguments, call.args, strict=False):
-        if not gradients or value is None:
-            continue
-        parts = len(value) if isinstance(value, tuple | list) else None
-        names += [f"d{argument}"] if parts is None else [f"d{argument}[{i}]" for i in range(parts)]
-    return [*names, "running_mean", "running_var"] if call.op == "batchnorm2d" else names
 
 
 def read_answer(path: str | os.PathLike[str], call: OpCall) -> Results:

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from senumpy.crosscheck.candidates import Candidate
-from senumpy.crosscheck.conduct import Conduct
 from senumpy.verify.calls import OpCall, Results, floats_in
+from senumpy.verify.conduct import Conduct
 from senumpy.verify.judgement import Judgement, Level, judge, verdict_of
 from senumpy.verify.rounding import Expectation, expect
 

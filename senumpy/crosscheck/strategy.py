@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from senumpy.crosscheck.conduct import Restriction
 from senumpy.crosscheck.draws import DRAW, Draw, Drawn, both
 from senumpy.verify.calls import Array, OpCall, map_arrays
 from senumpy.verify.cases import op_spec
+from senumpy.verify.conduct import Restriction
 from senumpy.verify.layouts import LAYOUTS
 
 # Numbers of other sizes, for operations whose first argument is data. Each is (name, function of it).

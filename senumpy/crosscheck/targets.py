@@ -11,8 +11,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from senumpy.crosscheck.conduct import one_line
 from senumpy.errors import InputError, unknown_name
+from senumpy.verify.conduct import one_line
 
 COMMAND, ONNX = "cmd:", ".onnx"
 
@@ -96,7 +96,7 @@ def _messages(what: str) -> Iterator[None]:
         raise InputError(f"{what}: importing it calls sys.exit({error.code!r})") from None
     except Exception as error:
         # Late: guard imports nothing of ours that imports this file, but the message is rare.
-        from senumpy.crosscheck.guard import where
+        from senumpy.verify.guard import where
 
         text = f"{type(error).__name__}: {one_line(error)}"
         raise InputError(f"{what}: importing it raised {text}{where(error)}") from None

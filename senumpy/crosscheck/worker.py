@@ -26,10 +26,10 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from senumpy.crosscheck.adapters.commands import kill, signal_name
-from senumpy.crosscheck.conduct import Answer, Conduct, Restriction
-from senumpy.crosscheck.guard import flush, printed
 from senumpy.errors import InputError
 from senumpy.verify.calls import OpCall
+from senumpy.verify.conduct import Answer, Conduct, Restriction
+from senumpy.verify.guard import flush, printed
 
 START = 90.0  # seconds for importing the candidate: frameworks take their time on a cold disk
 _GRACE = 1.0  # a call that can be interrupted says where it was; then the process is killed

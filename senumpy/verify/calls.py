@@ -167,6 +167,17 @@ def named_gradients(spec: OpSpec, gradients: Any) -> Results:
     return found
 
 
+def result_names(call: OpCall, *, gradients: bool = True) -> list[str]:
+    """Return the names of all results of a call: ``y``, gradients of what isn't None, running statistics."""
+    names = ["y"]
+    for argument, value in zip(call.spec.arguments, call.args, strict=False):
+        if not gradients or value is None:
+            continue
+        parts = len(value) if isinstance(value, tuple | list) else None
+        names += [f"d{argument}"] if parts is None else [f"d{argument}[{i}]" for i in range(parts)]
+    return [*names, "running_mean", "running_var"] if call.op == "batchnorm2d" else names
+
+
 def running_statistics(call: OpCall, dtype: DTypeLike) -> Results:
     """Return running mean and variance after the call's batch; nothing for other operations.
 

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from senumpy.crosscheck.candidates import mismatch
-from senumpy.crosscheck.conduct import Restriction
 from senumpy.crosscheck.strategy import calls
 from senumpy.verify import OPS
 from senumpy.verify.calls import results
+from senumpy.verify.conduct import Restriction
 
 # fmt: off
 FIXED = [

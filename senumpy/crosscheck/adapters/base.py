@@ -6,8 +6,8 @@ from typing import Protocol
 
 import numpy as np
 
-from senumpy.crosscheck.conduct import Record, Restriction
 from senumpy.verify.calls import OpCall
+from senumpy.verify.conduct import Record, Restriction
 
 
 class Adapter(Protocol):

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from senumpy.crosscheck.conduct import Conduct, Record, Restriction, StopCallError, one_line
-from senumpy.crosscheck.exchange import read_answer, result_names, write_call
+from senumpy.crosscheck.exchange import read_answer, write_call
 from senumpy.errors import InputError
-from senumpy.verify.calls import OpCall
+from senumpy.verify.calls import OpCall, result_names
+from senumpy.verify.conduct import Conduct, Record, Restriction, StopCallError, one_line
 
 
 class Command:

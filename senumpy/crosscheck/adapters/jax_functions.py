@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from senumpy.crosscheck.adapters.options import Options
-from senumpy.crosscheck.conduct import Record, Restriction, named_leaves
 from senumpy.verify.calls import OpCall
+from senumpy.verify.conduct import Record, Restriction, named_leaves
 
 _STATISTICS = ("running_mean", "running_var")
 

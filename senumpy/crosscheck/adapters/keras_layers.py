@@ -27,10 +27,10 @@ from senumpy.crosscheck.adapters.keras_shapes import (
 )
 from senumpy.crosscheck.adapters.options import takes_anything
 from senumpy.crosscheck.adapters.parameters import Parameter, inputs_of, match, parameters_of
-from senumpy.crosscheck.conduct import Record, Restriction, named_leaves, one_line
 from senumpy.crosscheck.exchange import all_options
 from senumpy.errors import InputError
 from senumpy.verify.calls import OpCall
+from senumpy.verify.conduct import Record, Restriction, named_leaves, one_line
 
 _MOVING = {"moving_mean": "running_mean", "moving_variance": "running_var"}
 _STATISTICS = {"moving_mean": "mean", "moving_variance": "var"}

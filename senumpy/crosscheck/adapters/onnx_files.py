@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from senumpy.crosscheck.adapters.parameters import inputs_of, parameters_of
-from senumpy.crosscheck.conduct import Record, Restriction
 from senumpy.errors import InputError
 from senumpy.verify.calls import OpCall
 from senumpy.verify.cases import op_spec
+from senumpy.verify.conduct import Record, Restriction
 
 _DTYPES = {1: "float32", 11: "float64"}  # ONNX's numbers
 _NODES = {

@@ -10,8 +10,8 @@ import numpy as np
 import tensorflow as tf
 
 from senumpy.crosscheck.adapters.options import Options
-from senumpy.crosscheck.conduct import Record, Restriction
 from senumpy.verify.calls import OpCall
+from senumpy.verify.conduct import Record, Restriction
 
 
 class TensorflowFunction:

@@ -10,8 +10,8 @@ import torch
 
 from senumpy.crosscheck.adapters.options import Options
 from senumpy.crosscheck.adapters.torch_tensors import Inputs, differentiate, take_absent, tensor
-from senumpy.crosscheck.conduct import Record, Restriction
 from senumpy.verify.calls import OpCall
+from senumpy.verify.conduct import Record, Restriction
 
 _RENAME = {"kernel": "kernel_size", "axis": "dim"}  # for PyTorch's own functions, which don't tell
 _STATISTICS = {"running_mean": "mean", "running_var": "var"}

@@ -13,10 +13,10 @@ from senumpy.crosscheck.adapters.construct import Constructor
 from senumpy.crosscheck.adapters.options import ALIASES
 from senumpy.crosscheck.adapters.parameters import Parameter, inputs_of, match, parameters_of
 from senumpy.crosscheck.adapters.torch_tensors import Inputs, differentiate, dtype_of, take_absent, tensor
-from senumpy.crosscheck.conduct import Record, Restriction
 from senumpy.errors import InputError
 from senumpy.verify.calls import OpCall
 from senumpy.verify.cases import op_spec
+from senumpy.verify.conduct import Record, Restriction
 
 _BUFFERS = {
     "running_mean": ("running_mean", "moving_mean", "mean"),

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from senumpy.crosscheck.conduct import Record, changed, named_leaves
 from senumpy.verify.calls import OpCall
+from senumpy.verify.conduct import Record, changed, named_leaves
 
 
 class Inputs:

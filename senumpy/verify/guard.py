@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from senumpy.crosscheck.conduct import Conduct, StopCallError, one_line
+from senumpy.verify.conduct import Conduct, StopCallError, one_line
 
 _AGAIN = 1.0  # seconds until a candidate that swallowed the interruption is interrupted again
 _FIRST = 2000  # characters kept of what was printed

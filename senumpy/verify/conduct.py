@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from senumpy.crosscheck.exchange import result_names
-from senumpy.verify.calls import OpCall, Results, results
+from senumpy.verify.calls import OpCall, Results, result_names, results
 from senumpy.verify.slots import text_of
 
 Array = NDArray[Any]
