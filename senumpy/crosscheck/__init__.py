@@ -14,9 +14,9 @@
 
 from __future__ import annotations
 
-from senumpy.crosscheck.outcome import Outcome
 from senumpy.crosscheck.report import OpReport
 from senumpy.crosscheck.run import assert_matches, check, check_call
 from senumpy.verify.calls import OpCall
+from senumpy.verify.outcome import Outcome
 
 __all__ = ["OpCall", "OpReport", "Outcome", "assert_matches", "check", "check_call"]

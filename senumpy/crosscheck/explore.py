@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 
 from senumpy.crosscheck.candidates import Candidate
-from senumpy.crosscheck.outcome import Outcome, evaluate
 from senumpy.errors import InputError
 from senumpy.verify.calls import OpCall, call_of
 from senumpy.verify.cases import op_spec
 from senumpy.verify.layouts import LAYOUTS
+from senumpy.verify.outcome import Outcome, judged
+from senumpy.verify.rounding import expect
 
 Record = Callable[[Outcome, bool], Sequence[str]]
 SHRINKING = 8.0  # seconds that may go into making failing calls smaller
@@ -168,3 +169,8 @@ class Explorer:
         if fault not in self._failing:
             self._failing[fault] = type("Fault", (Exception,), {})
         return self._failing[fault]
+
+
+def evaluate(candidate: Candidate, call: OpCall, dtype: Any) -> Outcome:
+    """Let a candidate answer a call, and judge what it gave."""
+    return judged(expect(call, dtype), candidate.run(call, np.dtype(dtype)))

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
-from senumpy.crosscheck.outcome import Outcome, call_text, judgement_text
 from senumpy.crosscheck.script import Setting, script
 from senumpy.verify.conduct import Conduct
 from senumpy.verify.diagnosis import Diagnosis
 from senumpy.verify.judgement import LEVELS, Judgement, Level
+from senumpy.verify.outcome import Outcome, call_text, judgement_text
 
 
 @dataclass

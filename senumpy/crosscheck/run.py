@@ -9,22 +9,19 @@ from dataclasses import replace
 from typing import Any
 
 from senumpy.crosscheck.candidates import Candidate, candidate, close
-from senumpy.crosscheck.explore import Explorer
+from senumpy.crosscheck.explore import Explorer, evaluate
 from senumpy.crosscheck.options import check_options
-from senumpy.crosscheck.outcome import Outcome, evaluate, memory_text
 from senumpy.crosscheck.report import Behaviour, OpReport, ResultRow
 from senumpy.crosscheck.script import Setting
 from senumpy.errors import InputError
-from senumpy.verify.calls import OpCall, Results
+from senumpy.verify.calls import OpCall
 from senumpy.verify.cases import op_spec
-from senumpy.verify.diagnosis import Diagnosis, diagnose
-from senumpy.verify.judgement import LEVELS, within
-from senumpy.verify.rounding import Expectation
+from senumpy.verify.diagnosis import Diagnosis
+from senumpy.verify.evidence import diagnose_outcomes
+from senumpy.verify.judgement import LEVELS
+from senumpy.verify.outcome import Outcome, memory_text
 
 DTYPES = ("float32", "float64")
-FAILING, PASSING = 8, 4  # outcomes that a diagnosis starts from
-MORE = 3  # times that it may ask for more
-Evidence = list[tuple[Expectation, Results]]
 
 # Faults that make a call worth shrinking; the others are as plain in a large one.
 _PLAIN = ("printed", "timeout", "exited")
@@ -246,18 +243,13 @@ class _Run:
         by_memory = self._by_memory_order()
         if by_memory is not None:
             return by_memory
-        for more in range(MORE + 1):
-            self._progress(f"{self.op}: looking for the mistake")
-            chosen = _each_fault(self._failing) + _telling(self._passing)[:PASSING]
-            evidence = [(o.expectation, {**o.results, **o.misshapen}) for o in chosen]
-            found = diagnose(self.op, evidence)
-            if not found.mistakes:
-                return _part_by_part(self.op, evidence, found)
-            if not found.alternatives or more == MORE:
-                return found
-            # Two mistakes have the same numbers so far: other sizes tell them apart.
-            self._explorer(10**9, 5.0).small_calls(self.seed + 1 + more)
-        return found
+        self._progress(f"{self.op}: looking for the mistake")
+        return diagnose_outcomes(
+            self.op,
+            self._failing,
+            self._passing,
+            lambda more: self._explorer(10**9, 5.0).small_calls(self.seed + more),
+        )
 
     def _by_memory_order(self) -> Diagnosis | None:
         """Return that memory order is to blame, if the failing call in C order is right; else None."""
@@ -302,60 +294,6 @@ class _Run:
             setting=setting,
             seconds=seconds,
         )
-
-
-def _telling(outcomes: Sequence[Outcome]) -> list[Outcome]:
-    """Return outcomes, those first that tell mistakes apart best: in float64, of ordinary numbers, larger."""
-    return sorted(outcomes, key=lambda o: (o.dtype.itemsize != 8, o.call.note in _EXTREME, -min(o.size, 100)))
-
-
-def _each_fault(failing: Sequence[Outcome]) -> list[Outcome]:
-    """Return failing outcomes that tell most, each wrong result in each dtype among them."""
-    ordered = _telling(failing)
-    chosen = ordered[:FAILING]
-    seen = {place for outcome in chosen for place in _wrong_places(outcome)}
-    for outcome in ordered[FAILING:]:
-        new = _wrong_places(outcome) - seen
-        if new:
-            chosen.append(outcome)
-            seen |= new
-    return chosen
-
-
-def _wrong_places(outcome: Outcome) -> set[tuple[str, str]]:
-    names = [j.result for j in outcome.judgements if j.level in LEVELS[2:]]
-    return {(name, outcome.dtype.name) for name in [*names, *outcome.misshapen]}
-
-
-def _part_by_part(op: str, evidence: Evidence, whole: Diagnosis) -> Diagnosis:
-    """Return what explains some wrong results, where nothing explains all: each looked at alone."""
-    wrong = list(
-        dict.fromkeys(
-            name
-            for expectation, got in evidence
-            for name in got
-            if not within(expectation, name, got[name], expectation.want.get(name))
-        )
-    )
-    if len(wrong) < 2:
-        return whole
-    parts: dict[str, Diagnosis] = {}
-    for name in wrong:
-        others = set(wrong) - {name}
-        alone = diagnose(op, [(e, {n: a for n, a in got.items() if n not in others}) for e, got in evidence])
-        if alone.mistakes:
-            parts[name] = alone
-    if not parts:
-        return whole
-    rest = [name for name in wrong if name not in parts]
-    texts = list(dict.fromkeys(part.text for part in parts.values()))
-    if rest:
-        texts.append(f"No known mistake gives {', '.join(rest)}.")
-    mistakes = dict.fromkeys(mistake for part in parts.values() for mistake in part.mistakes)
-    return Diagnosis(tuple(mistakes), (), tuple(parts), " ".join(texts))
-
-
-_EXTREME = ("zeros", "one number for all", "mostly zeros", "small numbers", "large numbers", "a large mean")
 
 
 def _order(op: str) -> Callable[[ResultRow], tuple[int, str, str]]:

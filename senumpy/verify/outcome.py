@@ -1,4 +1,4 @@
-"""One call of an operation, made by a candidate and judged."""
+"""One call of an operation, made by an implementation and judged."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from senumpy.crosscheck.candidates import Candidate
 from senumpy.verify.calls import OpCall, Results, floats_in
-from senumpy.verify.conduct import Conduct
+from senumpy.verify.conduct import Answer, Conduct
 from senumpy.verify.judgement import Judgement, Level, judge, verdict_of
-from senumpy.verify.rounding import Expectation, expect
+from senumpy.verify.rounding import Expectation
 
 
 @dataclass(frozen=True)
@@ -78,10 +77,8 @@ class Outcome:
         return "\n".join(lines)
 
 
-def evaluate(candidate: Candidate, call: OpCall, dtype: Any) -> Outcome:
-    """Let a candidate answer a call, and judge what it gave."""
-    answer = candidate.run(call, np.dtype(dtype))
-    expectation = expect(call, dtype)
+def judged(expectation: Expectation, answer: Answer) -> Outcome:
+    """Judge what an implementation gave for a call."""
     return Outcome(
         expectation,
         answer.results,
