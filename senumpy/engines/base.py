@@ -15,6 +15,8 @@ import numpy as np
 from senumpy import ops
 from senumpy.engines.images import Factors, Flips, Images, Offsets, RawImages, prepared_images
 from senumpy.ops.arrays import Array
+from senumpy.ops.running import running_statistics
+from senumpy.ops.sgd import sgd_update
 
 
 class DeviceMemory(NamedTuple):
@@ -256,15 +258,13 @@ class Engine:
         count: int,
         momentum: float,
     ) -> None:
-        """Move batch norm's running statistics in place towards those of a batch of `count` values a channel.
+        """Move batch norm's running statistics in place, as `running_statistics` says.
 
-            running = (1 - momentum) * running + momentum * batch
-
-        `var` is the biased variance, the running one collects the unbiased: var count / (count - 1).
+        `mean` and `var` are the batch's, of `count` values a channel; `var` is the biased variance.
         """
-        for running, batch in ((running_mean, mean), (running_var, var * (count / (count - 1)))):
-            running *= 1.0 - momentum
-            running += momentum * batch
+        running_mean[...], running_var[...] = running_statistics(
+            running_mean, running_var, mean, var, count=count, momentum=momentum
+        )
 
     def sgd_update(
         self,
@@ -277,18 +277,11 @@ class Engine:
         nesterov: bool = False,
         weight_decay: float = 0.0,
     ) -> None:
-        """Update `value` and `velocity` in place by one step of stochastic gradient descent.
-
-            g = gradient + weight_decay * value
-            v = momentum * v + g
-            value -= lr * (g + momentum * v   if nesterov else   v)
-
-        This is the form of PyTorch (Sutskever et al. 2013 has the learning rate inside v).
-        """
-        g = gradient + weight_decay * value if weight_decay else gradient
-        velocity *= momentum
-        velocity += g
-        value -= lr * (g + momentum * velocity if nesterov else velocity)
+        """Update `value` and `velocity` in place by one step of SGD, as `senumpy.ops.sgd` says."""
+        sgd_update(
+            value, gradient, velocity,
+            lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay,
+        )  # fmt: skip
 
     def sgd_update_all(
         self,

@@ -75,8 +75,11 @@ def avg_pool2d_backward(dy: Array, cache: AvgPool2dCache) -> AvgPool2dGradients:
     """Return the gradient of `avg_pool2d_forward` for an upstream gradient `dy` (N, C, H', W')."""
     divisor, window, (n, c, h, w), out = cache
     check_upstream(dy, (n, c, *out), divisor.dtype)
+    # exercise avg_pool2d_backward: 2 points, level 2, lesson 9 "The average, backwards";
+    #   given: contiguous, padded_size, taps, unpad, zeros
     share = dy / divisor
     padded = zeros((n, c, *padded_size((h, w), window, out)), dy)
     for _, _, (rows, cols) in taps(window, out):
         padded[:, :, rows, cols] += share
     return AvgPool2dGradients(contiguous(unpad(padded, window, (h, w))))
+    # end of exercise

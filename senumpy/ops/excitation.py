@@ -75,21 +75,27 @@ def excitation_forward(
     check_weights(z.shape[1], w1, b1, w2, b2)
     check_same_dtype(z=z, w1=w1, b1=b1, w2=w2, b2=b2)
 
+    # exercise excitation_forward: 2 points, level 2, lesson 12 "Two layers and a gate";
+    #   given: linear_forward, relu_forward, sigmoid_forward, tanh_forward
     hidden, reduce_cache = linear_forward(z, w1, b1)  # (N, C) -> (N, h)
     active, relu_cache = relu_forward(hidden)
     logits, expand_cache = linear_forward(active, w2, b2)  # (N, h) -> (N, C)
     s, gate_cache = _GATES[gate][0](logits)
     return s, ExcitationCache(reduce_cache, relu_cache, expand_cache, gate_cache, gate)
+    # end of exercise
 
 
 # The chain rule, last step first.
 def excitation_backward(dy: Array, cache: ExcitationCache) -> ExcitationGradients:
     """Return the gradients of `excitation_forward` for an upstream gradient `dy` (N, C)."""
+    # exercise excitation_backward: 3 points, level 2, lesson 12 "The excitation, backwards";
+    #   given: linear_backward, relu_backward, _GATES
     (dlogits,) = _GATES[cache.gate_name][1](dy, cache.gate)
     dactive, dw2, db2 = linear_backward(dlogits, cache.expand)
     (dhidden,) = relu_backward(dactive, cache.relu)
     dz, dw1, db1 = linear_backward(dhidden, cache.reduce)
     return ExcitationGradients(dz, dw1, db1, dw2, db2)
+    # end of exercise
 
 
 def check_gate(gate: str) -> None:

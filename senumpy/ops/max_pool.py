@@ -54,6 +54,8 @@ def max_pool2d_forward(
     cache : MaxPool2dCache
     """
     window, out = pool_window(x, kernel, stride, padding, ceil_mode)
+    # exercise max_pool2d_forward: 2 points, level 2, lesson 9 "The maximum of a window";
+    #   given: pad, taps, zeros
     xp = namespace(x)
     n, c, h, w = x.shape
     padded = pad(x, window, out)
@@ -68,6 +70,7 @@ def max_pool2d_forward(
         y = xp.where(better, rival, y)
         winner = xp.where(better, tap, winner)
     return y, MaxPool2dCache(winner, window, (h, w), out, x.dtype)
+    # end of exercise
 
 
 # y copies one entry of its window, which therefore takes the whole upstream gradient. Windows may overlap: an
@@ -76,8 +79,11 @@ def max_pool2d_backward(dy: Array, cache: MaxPool2dCache) -> MaxPool2dGradients:
     """Return the gradient of `max_pool2d_forward` for an upstream gradient `dy` (N, C, H', W')."""
     winner, window, size, out, dtype = cache
     check_upstream(dy, winner.shape, dtype)
+    # exercise max_pool2d_backward: 2 points, level 2, lesson 9 "Ties and overlaps";
+    #   given: contiguous, padded_size, taps, unpad, zeros
     xp = namespace(dy)
     padded = zeros((*dy.shape[:2], *padded_size(size, window, out)), dy)
     for tap, (_, _, (rows, cols)) in enumerate(taps(window, out)):
         padded[:, :, rows, cols] += xp.where(winner == tap, dy, xp.zeros_like(dy))
     return MaxPool2dGradients(contiguous(unpad(padded, window, size)))
+    # end of exercise

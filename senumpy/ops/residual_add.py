@@ -35,6 +35,9 @@ def residual_add_forward(branch: Array, shortcut: Array) -> tuple[Array, Residua
 # Each term passes the gradient on unchanged: this is why deep residual networks train. Two copies, so that
 # whoever changes one of them spoils neither the other nor the caller's array.
 def residual_add_backward(dy: Array, cache: ResidualAddCache) -> ResidualAddGradients:
-    """Return the upstream gradient `dy` (N, C, H, W) for each argument."""
+    """Return the upstream gradient `dy` (N, C, H, W) for each argument, in arrays of their own."""
     check_upstream(dy, cache.shape, cache.dtype)
+    # exercise residual_add_backward: 1 point, level 1, lesson 10 "A sum copies its gradient";
+    #   given: contiguous
     return ResidualAddGradients(contiguous(dy), contiguous(dy))
+    # end of exercise

@@ -96,14 +96,20 @@ def residual_tail_forward(
     cache : ResidualTailCache
     """
     check_batch_arguments(c, gamma, beta, eps, name="c")
+    # exercise residual_tail_forward: 2 points, level 2, lesson 14 "The residual tail";
+    #   given: batchnorm2d_forward, squeeze_excite_forward, residual_add_forward, relu_forward
     v, norm = batchnorm2d_forward(c, gamma, beta, eps=eps)
     return _after_norm(v, norm, w1, b1, w2, b2, shortcut, squeeze, gate)
+    # end of exercise
 
 
 def residual_tail_backward(dy: Array, cache: ResidualTailCache) -> ResidualTailGradients:
     """Return the gradients of `residual_tail_forward` for an upstream gradient `dy` (N, C, H, W)."""
+    # exercise residual_tail_backward: 3 points, level 3, lesson 14 "The tail, backwards";
+    #   given: relu_backward, residual_add_backward, squeeze_excite_backward, batchnorm2d_backward
     dv, se_gradients, dshortcut = _before_norm(dy, cache)
     return ResidualTailGradients(*batchnorm2d_backward(dv, cache.norm), *se_gradients, dshortcut)
+    # end of exercise
 
 
 class ResidualTailInferenceGradients(NamedTuple):
@@ -150,6 +156,7 @@ def residual_tail_inference_backward(dy: Array, cache: ResidualTailCache) -> Res
     return ResidualTailInferenceGradients(*norm_gradients, *se_gradients, dshortcut)
 
 
+# exercise residual_tail_forward
 def _after_norm(
     v: Array,
     norm: BatchNorm2dCache | BatchNorm2dInferenceCache,
@@ -169,8 +176,10 @@ def _after_norm(
     total, add = residual_add_forward(v, shortcut)
     y, relu = relu_forward(total)
     return y, ResidualTailCache(norm, se, add, relu)
+# end of exercise
 
 
+# exercise residual_tail_backward
 def _before_norm(dy: Array, cache: ResidualTailCache) -> tuple[Array, SEGradients, Array]:
     (dtotal,) = relu_backward(dy, cache.relu)
     dv, dshortcut = residual_add_backward(dtotal, cache.add)
@@ -178,3 +187,4 @@ def _before_norm(dy: Array, cache: ResidualTailCache) -> tuple[Array, SEGradient
         return dv, (None, None, None, None), dshortcut
     du, dw1, db1, dw2, db2 = squeeze_excite_backward(dv, cache.se)
     return du, (dw1, db1, dw2, db2), dshortcut
+# end of exercise

@@ -38,9 +38,11 @@ def pad_shortcut_forward(x: Array, *, channels: int, stride: IntOrPair = 2) -> t
     cache : PadShortcutCache
     """
     sh, sw, before, out_shape = shortcut_arguments(x, channels, stride)
+    # exercise pad_shortcut_forward: 1 point, level 1, lesson 1 "Slices and zeros"; given: zeros
     y = zeros(out_shape, x)
     y[:, before : before + x.shape[1]] = x[:, :, ::sh, ::sw]
     return y, PadShortcutCache(x.shape, out_shape, x.dtype, (sh, sw))
+    # end of exercise
 
 
 # Copied entries take their gradient back; skipped pixels had no effect and get zero.

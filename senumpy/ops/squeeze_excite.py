@@ -78,10 +78,13 @@ def squeeze_excite_forward(
     check_array("u", u, ("N", "C", "H", "W"))
     check_weights(u.shape[1], w1, b1, w2, b2)
     check_same_dtype(u=u, w1=w1, b1=b1, w2=w2, b2=b2)
+    # exercise squeeze_excite_forward: 1 point, level 1, lesson 13 "The block";
+    #   given: squeeze_forward, excitation_forward, scale_forward
     z, squeeze_cache = squeeze_forward(u, operator=squeeze)
     s, excitation_cache = excitation_forward(z, w1, b1, w2, b2, gate=gate)
     y, scale_cache = scale_forward(u, s)
     return y, SqueezeExciteCache(squeeze_cache, excitation_cache, scale_cache)
+    # end of exercise
 
 
 # y[n,c,i,j] = s[n,c](u) u[n,c,i,j], so by the product rule
@@ -91,9 +94,12 @@ def squeeze_excite_forward(
 # is small, so a loose test does not notice when it is missing.
 def squeeze_excite_backward(dy: Array, cache: SqueezeExciteCache) -> SqueezeExciteGradients:
     """Return the gradients of `squeeze_excite_forward` for an upstream gradient `dy` (N, C, H, W)."""
+    # exercise squeeze_excite_backward: 3 points, level 3, lesson 13 "Two paths to one input";
+    #   given: scale_backward, excitation_backward, squeeze_backward
     paths, gradients = _backward(dy, cache)
     du = paths.through_scale + paths.through_gate
     return SqueezeExciteGradients(du, *gradients[1:])
+    # end of exercise
 
 
 def squeeze_excite_backward_paths(dy: Array, cache: SqueezeExciteCache) -> SqueezeExcitePaths:
@@ -101,8 +107,10 @@ def squeeze_excite_backward_paths(dy: Array, cache: SqueezeExciteCache) -> Squee
     return _backward(dy, cache)[0]
 
 
+# exercise squeeze_excite_backward
 def _backward(dy: Array, cache: SqueezeExciteCache) -> tuple[SqueezeExcitePaths, ExcitationGradients]:
     through_scale, ds = scale_backward(dy, cache.scale)
     gradients = excitation_backward(ds, cache.excitation)
     (through_gate,) = squeeze_backward(gradients.dz, cache.squeeze)
     return SqueezeExcitePaths(through_scale, through_gate), gradients
+# end of exercise

@@ -1,0 +1,145 @@
+"""Answers checked: looked at, run in a sandbox, judged here."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any, Protocol
+
+from senumpy.coursework.catalogue import exercise_named
+from senumpy.coursework.examine import RefusedError, examine
+from senumpy.coursework.exercise import Exercise
+from senumpy.coursework.feedback import Feedback, plain_text
+from senumpy.coursework.ops_task import OpTask, op_of
+from senumpy.coursework.sandbox import Reply, Sandbox
+from senumpy.coursework.strip import NOT_BEGUN
+from senumpy.coursework.subject_task import SubjectTask
+from senumpy.coursework.verdict import Status, Verdict
+
+
+class Task(Protocol):
+    """How answers to one exercise are run and judged."""
+
+    work: str
+
+    def job(self, text: str, label: str, round_: int = 0) -> dict[str, Any]:
+        """Return what the student's process is asked."""
+
+    def outcomes(self, arrays: dict[str, Any], notes: Any, round_: int = 0) -> list[Any]:
+        """Judge what came back."""
+
+    def feedback(self, outcomes: list[Any], more: Any) -> Feedback:
+        """Return what is to be said."""
+
+
+class Checker:
+    """Checks answers to exercises; what is right is computed once for all of them.
+
+    Parameters
+    ----------
+    names : iterable of str
+        Exercises.
+    seed : int
+        Draws the calls; a teacher's own makes them unknown to students.
+    sandbox : Sandbox
+        Runs the answers.
+
+    Raises
+    ------
+    InputError
+        There is no such exercise.
+    """
+
+    def __init__(self, names: Iterable[str], *, seed: int = 0, sandbox: Sandbox) -> None:
+        self.exercises = {exercise.name: exercise for exercise in map(exercise_named, names)}
+        self.seed, self._sandbox = seed, sandbox
+        self._tasks: dict[str, Task] = {}
+        self._lock = threading.Lock()
+
+    def check(self, name: str, text: bytes | None, *, label: str) -> Verdict:
+        """Check one answer; may be called from several threads.
+
+        Parameters
+        ----------
+        name : str
+            Exercise.
+        text : bytes or None
+            The file; None where there is none.
+        label : str
+            Name of the file, for messages.
+        """
+        exercise = self.exercises[name]
+        start = time.perf_counter()
+        verdict = self._verdict(exercise, text, label)
+        return replace(verdict, seconds=time.perf_counter() - start)
+
+    def _verdict(self, exercise: Exercise, data: bytes | None, label: str) -> Verdict:
+        if data is None:
+            return _without(exercise, "not begun", f"{label}: no such file")
+        try:
+            text = examine(exercise, data, label)
+        except RefusedError as error:
+            return _without(exercise, "refused", str(error))
+        task = self._task(exercise)
+        reply = self._sandbox.run(task.work, task.job(text, label))
+        stopped = _stopped(exercise, reply, label)
+        if stopped is not None:
+            return stopped
+
+        def more(round_: int) -> list[Any]:
+            again = self._sandbox.run(task.work, task.job(text, label, round_))
+            return (
+                [] if _stopped(exercise, again, label) else task.outcomes(again.arrays, again.notes, round_)
+            )
+
+        feedback = task.feedback(task.outcomes(reply.arrays, reply.notes), more)
+        return Verdict(
+            exercise.name,
+            "passed" if feedback.ok else "failed",
+            exercise.points if feedback.ok else 0,
+            feedback.line,
+            feedback.text(),
+            feedback.mistakes,
+            example=feedback.example,
+        )
+
+    def _task(self, exercise: Exercise) -> Task:
+        with self._lock:
+            if exercise.name not in self._tasks:
+                op = op_of(exercise)
+                self._tasks[exercise.name] = (
+                    SubjectTask(exercise, self.seed) if op is None else OpTask(exercise, op, self.seed)
+                )
+            return self._tasks[exercise.name]
+
+
+def _stopped(exercise: Exercise, reply: Reply, label: str) -> Verdict | None:
+    """Return the verdict on an answer that gave nothing to judge; None on one that did."""
+    if reply.status != "done":
+        return _without(exercise, "error", f"{label}: {reply.message}")
+    faults = [[entry for entry in note["conduct"] if entry[0] == "raised"] for note in reply.notes]
+    if faults and all(faults):
+        message = faults[0][0][1]
+        if NOT_BEGUN in message:
+            return _without(exercise, "not begun", f"{exercise.name}: nothing is written yet")
+        return _without(exercise, "error", f"{label}: raised {message}")
+    for note in reply.notes:
+        for kind, message, _ in note["conduct"]:
+            if kind in ("timeout", "exited", "crashed"):
+                return _without(exercise, "error", f"{label}: {message}")
+    return None
+
+
+_HEADLINES: dict[Status, str] = {
+    "not begun": "not begun",
+    "refused": "not accepted",
+    "error": "it breaks off",
+}
+
+
+def _without(exercise: Exercise, status: Status, line: str) -> Verdict:
+    """Return the verdict on an answer without results."""
+    text = plain_text(exercise, _HEADLINES[status], line, reading=status != "refused")
+    return Verdict(exercise.name, status, 0, line, text)

@@ -1,0 +1,59 @@
+"""Answers checked again whenever their files are saved."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from senumpy.coursework.catalogue import exercise_named, exercises
+from senumpy.coursework.check import Checker
+from senumpy.coursework.sandbox import Sandbox
+from senumpy.coursework.verdict import Verdict
+from senumpy.coursework.workspace import Workspace
+from senumpy.errors import InputError
+
+
+def watch_files(folder: Path, names: list[str]) -> Iterator[Verdict]:
+    """Yield a verdict on each answer that is there, then on each that is saved, until interrupted.
+
+    Parameters
+    ----------
+    folder : Path
+    names : list of str
+        Exercises; all where it is empty, those too that are begun later.
+
+    Raises
+    ------
+    InputError
+        No such exercise or folder, or the library that watches isn't installed.
+    """
+    try:
+        import watchfiles
+    except ImportError:
+        raise InputError('watching files needs watchfiles: pip install "senumpy[coursework]"') from None
+    workspace = Workspace(folder)
+    chosen = {exercise_named(name).name for name in names} or set(exercises())
+    if not folder.is_dir():
+        raise InputError(f"no folder {folder}: senumpy exercise start NAME makes it")
+    with Sandbox() as sandbox:
+        checker = Checker(chosen, sandbox=sandbox)
+
+        def verdict(name: str) -> Verdict:
+            exercise = exercise_named(name)
+            data = workspace.read(exercise)
+            found = checker.check(name, data, label=str(workspace.path(exercise)))
+            workspace.remember(exercise, data, found)
+            return found
+
+        seen: dict[str, bytes] = {}
+        for exercise in workspace.begun():
+            if exercise.name in chosen:
+                seen[exercise.name] = workspace.read(exercise)
+                yield verdict(exercise.name)
+        for changes in watchfiles.watch(folder, raise_interrupt=False, recursive=False):
+            for name in sorted({Path(path).stem for _, path in changes if path.endswith(".py")} & chosen):
+                path = folder / f"{name}.py"
+                # Editors write a file several times; what is the same again needs no second verdict.
+                if path.is_file() and path.read_bytes() != seen.get(name):
+                    seen[name] = path.read_bytes()
+                    yield verdict(name)

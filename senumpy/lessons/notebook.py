@@ -1,0 +1,67 @@
+"""Lessons as notebooks: what the site executes, and what a reader opens in JupyterLab."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from senumpy.errors import InputError
+from senumpy.lessons.catalogue import Lesson
+
+# What the site's Markdown (MyST) says in its own way, and how JupyterLab shows it.
+_ANSWER = re.compile(
+    r"^(?P<colons>:{3,})\{(?:admonition|dropdown|note|tip|warning|important|hint)\}[ \t]*(?P<title>[^\n]*)\n"
+    r"(?P<options>(?::\w+:[^\n]*\n)*)(?P<body>.*?)^(?P=colons)[ \t]*$",
+    re.M | re.S,
+)
+_ROLE = re.compile(r"\{[\w:]+\}`~?(?P<name>[^`<]+?)(?: <[^`]*>)?`")
+_OTHER_LESSON = re.compile(r"\]\((?P<name>\d\d_\w+)\.py(?P<anchor>#[\w-]*)?\)")
+
+
+def read_notebook(path: Path) -> Any:
+    """Return a script of percent cells as a notebook."""
+    import jupytext
+
+    return jupytext.reads(path.read_text(encoding="utf-8"), fmt="py:percent")
+
+
+def write_notebook(lesson: Lesson, folder: Path) -> Path:
+    """Write a lesson as a notebook into `folder`; return the file.
+
+    A file that is there is left as it is: it may hold a reader's work.
+
+    Raises
+    ------
+    InputError
+        When the folder or the file cannot be written.
+    """
+    import jupytext
+
+    target = folder / f"{lesson.name}.ipynb"
+    if target.exists():
+        return target
+    notebook = read_notebook(lesson.path)
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell.source = for_jupyter(cell.source)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        target.write_text(jupytext.writes(notebook, fmt="ipynb"), encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"--out: cannot write {target}: {error.strerror}") from None
+    return target
+
+
+def for_jupyter(markdown: str) -> str:
+    """Return MyST Markdown as plain Markdown: names instead of roles, details instead of admonitions."""
+    text = _ROLE.sub(r"`\g<name>`", markdown)
+    text = _OTHER_LESSON.sub(r"](\g<name>.ipynb\g<anchor>)", text)
+    return _ANSWER.sub(_details, text)
+
+
+def _details(found: re.Match[str]) -> str:
+    body, title = found["body"].strip(), found["title"].strip()
+    if "dropdown" in found["options"]:
+        return f"<details><summary>{title}</summary>\n\n{body}\n\n</details>"
+    return f"**{title or 'Note'}.** {body}"
