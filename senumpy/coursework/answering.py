@@ -123,25 +123,19 @@ def load(text: str, label: str) -> tuple[dict[str, Callable[..., Any]] | None, C
 
 
 def take_out(names: tuple[str, ...]) -> None:
-    """Replace the reference's functions, wherever a module of the library holds them."""
+    """Make the reference's functions of these names unusable, whoever holds them by now."""
+    modules = [module for key, module in list(sys.modules.items()) if key.partition(".")[0] == "senumpy"]
+    for module in modules:
+        for name in names:
+            function = getattr(module, name, None)
+            if isinstance(function, types.FunctionType):
+                # The function itself changes, not a module's name for it: tables and classes hold it, too.
+                function.__code__ = _gone.__code__
+                function.__defaults__ = function.__kwdefaults__ = None
 
-    def gone(*args: Any, **options: Any) -> Any:
-        raise RuntimeError("this is the reference's own function: an answer may not call it")
 
-    taken = {name: _found(name) for name in names}
-    for module in [m for key, m in sys.modules.items() if key.startswith("senumpy.") and m is not None]:
-        for name, functions in taken.items():
-            if getattr(module, name, None) in functions:
-                setattr(module, name, gone)
-
-
-def _found(name: str) -> list[Any]:
-    return [
-        getattr(module, name)
-        for key, module in list(sys.modules.items())
-        if key.startswith(("senumpy.ops", "senumpy.engines", "senumpy.training", "senumpy.verify"))
-        and callable(getattr(module, name, None))
-    ]
+def _gone(*args: Any, **options: Any) -> Any:
+    raise RuntimeError("this is the reference's own function: an answer may not call it")
 
 
 def _run(

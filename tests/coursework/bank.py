@@ -51,4 +51,5 @@ def judge_functions(
 def wrong_answers(name: str) -> list[Mistake]:
     """Return the bank's mistakes that somebody may make in an exercise."""
     op, _, side = name.rpartition("_")
-    return [m for m in MISTAKES if m.op == op and (m.forward if side == "forward" else m.backward) is not None]
+    of_op = [mistake for mistake in MISTAKES if mistake.op == op]
+    return [m for m in of_op if (m.forward if side == "forward" else m.backward) is not None]

@@ -87,9 +87,17 @@ def test_what_is_handed_out_and_the_solution_are_accepted(name: str) -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["import math, itertools", "from functools import reduce", "import numpy as np", "import numpy.linalg",
-     "def open(x):\n    return x\nopen(1)", "# Größe in UTF-8", "\ufeff# a byte order mark", "relu = lambda x: x"],
-)  # fmt: skip
+    [
+        "import math, itertools",
+        "from functools import reduce",
+        "import numpy as np",
+        "import numpy.linalg",
+        "def open(x):\n    return x\nopen(1)",
+        "# Größe in UTF-8",
+        "\ufeff# a byte order mark",
+        "relu = lambda x: x",
+    ],
+)
 def test_ordinary_python_is_accepted(line: str) -> None:
     assert examine(exercises()["relu_backward"], line.encode() + b"\n" + RIGHT, "a.py")
 
