@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +103,8 @@ def check(arguments: argparse.Namespace) -> int:
         print(f"{sum(v.ok for v in verdicts)} of {len(verdicts)} exercises, {won:g} of {all_} points.")
     if arguments.save is not None:
         _save(arguments.save, verdicts)
+    elif len(verdicts) == 1 and verdicts[0].example and not arguments.json:
+        print(f"The example's input, got and wanted as a file: add --save {chosen[0].name}.npz")
     return DONE if all(verdict.ok for verdict in verdicts) else FAILED
 
 
@@ -108,8 +112,13 @@ def watch(arguments: argparse.Namespace) -> int:
     """Check again whenever a file is saved, until Ctrl-C."""
     from senumpy.coursework.watch import watch_files
 
-    for line in watch_files(arguments.dir, _named(arguments.names)):
-        print_json(line.to_dict()) if arguments.json else print(line, end="\n\n", flush=True)
+    verdicts = watch_files(arguments.dir, _named(arguments.names))
+    print(f"watching {arguments.dir}: save a file to have it checked; Ctrl-C ends", file=sys.stderr)
+    for verdict in verdicts:
+        if arguments.json:
+            print(json.dumps(verdict.to_dict()), flush=True)  # one line each: a stream
+        else:
+            print(verdict, end="\n\n", flush=True)
     return DONE
 
 
@@ -186,4 +195,4 @@ def _save(path: Path, verdicts: list[Any]) -> None:
     buffer = io.BytesIO()
     np.savez(buffer, **example.example)
     write_atomic(path, buffer.getvalue())
-    print(f"{path}: input, got and wanted of {example.exercise}: numpy.load({str(path)!r})")
+    print(f"{path}: input, got and wanted of {example.exercise}: numpy.load({str(path)!r})", file=sys.stderr)

@@ -119,7 +119,7 @@ def _docstring(exercise: Exercise, tree: ast.Module, task: str) -> str:
 def _import_lines(names: list[tuple[str, str]], plain: set[str]) -> Iterator[str]:
     """Yield the import lines in blocks: standard library, NumPy, the library."""
     standard = [f"import {name}" for name in sorted(plain - {"numpy"})]
-    ours = []
+    ours: list[str] = []
     for module in sorted({module for module, _ in names}):
         wanted = [name for of, name in names if of == module]
         line = f"from {module} import {', '.join(wanted)}"

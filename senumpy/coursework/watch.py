@@ -14,7 +14,7 @@ from senumpy.errors import InputError
 
 
 def watch_files(folder: Path, names: list[str]) -> Iterator[Verdict]:
-    """Yield a verdict on each answer that is there, then on each that is saved, until interrupted.
+    """Return verdicts on each answer that is there, then on each that is saved, until interrupted.
 
     Parameters
     ----------
@@ -28,13 +28,19 @@ def watch_files(folder: Path, names: list[str]) -> Iterator[Verdict]:
         No such exercise or folder, or the library that watches isn't installed.
     """
     try:
-        import watchfiles
+        import watchfiles  # noqa: F401
     except ImportError:
         raise InputError('watching files needs watchfiles: pip install "senumpy[coursework]"') from None
     workspace = Workspace(folder)
     chosen = {exercise_named(name).name for name in names} or set(exercises())
     if not folder.is_dir():
         raise InputError(f"no folder {folder}: senumpy exercise start NAME makes it")
+    return _verdicts(workspace, chosen)
+
+
+def _verdicts(workspace: Workspace, chosen: set[str]) -> Iterator[Verdict]:
+    import watchfiles
+
     with Sandbox() as sandbox:
         checker = Checker(chosen, sandbox=sandbox)
 
@@ -50,9 +56,9 @@ def watch_files(folder: Path, names: list[str]) -> Iterator[Verdict]:
             if exercise.name in chosen:
                 seen[exercise.name] = workspace.read(exercise)
                 yield verdict(exercise.name)
-        for changes in watchfiles.watch(folder, raise_interrupt=False, recursive=False):
+        for changes in watchfiles.watch(workspace.folder, raise_interrupt=False, recursive=False):
             for name in sorted({Path(path).stem for _, path in changes if path.endswith(".py")} & chosen):
-                path = folder / f"{name}.py"
+                path = workspace.path(exercise_named(name))
                 # Editors write a file several times; what is the same again needs no second verdict.
                 if path.is_file() and path.read_bytes() != seen.get(name):
                     seen[name] = path.read_bytes()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Callable, Iterator
@@ -91,8 +92,9 @@ class Workspace:
             raise InputError(f"cannot read {path}: {error.strerror}") from None
 
     def remember(self, exercise: Exercise, data: bytes, verdict: Verdict) -> None:
-        """Note what came of a file."""
-        self._change(exercise.name, lambda entry: entry | {"status": verdict.status, "of": _mark(data)})
+        """Note what came of a file, where the folder can be written."""
+        with contextlib.suppress(InputError):
+            self._change(exercise.name, lambda entry: entry | {"status": verdict.status, "of": _mark(data)})
 
     def status(self, exercise: Exercise) -> str:
         """Return "passed", "failed", ... of the file as it is now; "begun" unless checked; "" without one."""
@@ -113,7 +115,8 @@ class Workspace:
         given = int(self._progress().get(exercise.name, {}).get("hints", 0))
         number = given % len(texts)
         if self.folder.is_dir():
-            self._change(exercise.name, lambda entry: entry | {"hints": given + 1})
+            with contextlib.suppress(InputError):
+                self._change(exercise.name, lambda entry: entry | {"hints": given + 1})
         return number + 1, len(texts), texts[number]
 
     def _progress(self) -> dict[str, dict[str, Any]]:

@@ -42,7 +42,7 @@ CONFIGURATION = {
         "ignoreHtmlClass": "tex2jax_ignore|mathjax_ignore|document",
         "processHtmlClass": "tex2jax_process|mathjax_process|math|output_area",
     },
-    "svg": {"displayOverflow": "overflow", "mtextInheritFont": True},
+    "svg": {"displayOverflow": "overflow", "mtextInheritFont": True, "scale": 0.92},
 }
 
 
