@@ -77,7 +77,7 @@ def batchnorm2d_forward(
 #     dxhat[l]/dx[k] = r (delta[k,l] - 1/M - xhat[l] xhat[k] / M)
 # because dmu/dx[k] = 1/M, dvar/dx[k] = 2 (x[k] - mu) / M and dr/dvar = -r^3 / 2. Summed against g[l]:
 #     dx[k] = r (g[k] - mean(g) - xhat[k] mean(g xhat))
-# So dx has no component along 1 or xhat: an all-ones upstream gradient gives exactly zero.
+# So dx has no component along 1, and none along xhat but for eps: an all-ones upstream gradient gives zero.
 def batchnorm2d_backward(dy: Array, cache: BatchNorm2dCache) -> BatchNorm2dGradients:
     """Return the gradients of `batchnorm2d_forward` for an upstream gradient `dy` (N, C, H, W)."""
     xhat, gamma, rstd = cache.xhat, cache.gamma, cache.rstd

@@ -17,11 +17,6 @@ from senumpy.verify import OPS
 from tests.coursework.right_answers import RIGHT
 
 SEEDS = range(21)
-MISTAKES = [
-    pytest.param(subject, mistake, id=f"{name}-{mistake.name}")
-    for name, subject in SUBJECTS.items()
-    for mistake in subject.mistakes
-]
 every_subject = pytest.mark.parametrize("subject", SUBJECTS.values(), ids=SUBJECTS)
 
 
@@ -115,6 +110,41 @@ def test_an_unknown_mistake_has_no_name(subject):
     ]
     assert not subject.diagnose(cases, answers)
     assert not subject.judge(answers[0], subject.want(cases[0]), cases[0]).ok
+
+
+def half_missing(lr, steps):
+    return lambda t: 2 * lr * math.cos(math.pi * min(t, steps) / (2 * steps)) ** 2
+
+
+def biased(running_mean, running_var, mean, var, *, count, momentum=0.1):
+    return running_mean + momentum * (mean - running_mean), running_var + momentum * (var - running_var)
+
+
+def plus_for_minus(value, gradient, velocity, *, lr, momentum=0.0, nesterov=False, weight_decay=0.0):
+    g = weight_decay * value + gradient
+    velocity[:] = g + velocity * momentum
+    value += g * lr + momentum * (velocity * lr) if nesterov else velocity * lr
+
+
+@pytest.mark.parametrize(
+    ("name", "function", "mistake"),
+    [
+        (
+            "central_difference",
+            lambda f, x, v, h: ((f(x + v * h) - f(x - v * h)) * (1 / h)).ravel(),
+            "divided-by-h",
+        ),
+        ("complex_step", lambda f, x, v, h=1e-30: f(x + v * (h * 1j)).ravel().imag / h / 2, "halved"),
+        ("running_statistics", biased, "biased-variance"),
+        ("sgd_update", plus_for_minus, "uphill"),
+        ("cosine", half_missing, "half-missing"),
+    ],
+)
+def test_mistakes_are_named_however_they_are_rounded(name, function, mistake):
+    subject = SUBJECTS[name]
+    cases = subject.cases(0)
+    answers = [subject.run({name: function}, case) for case in cases]
+    assert [m.name for m in subject.diagnose(cases, answers)] == [mistake]
 
 
 @every_subject

@@ -46,8 +46,9 @@ _SQUARE = ("exp(x) sin(3 x)", "x^3 / (1 + x^2)", "log(1 + exp(x))")
 
 def _case(name: str, x: Array, v: Array, h: float | None) -> Case:
     step = "h left to its default" if h is None else f"h = {h:g}"
-    values = f" = {np.array2string(x, precision=3)}" if x.size <= 3 else ""
-    text = f"f(x) = {name}, {step}, x of {shape_text(x)}{values}"
+    shown = x.ndim == 1 and x.size <= 3
+    values = f"x = {np.array2string(x, precision=3, separator=', ')}" if shown else f"x of {shape_text(x)}"
+    text = f"f(x) = {name}, {step}, {values}"
     return Case(text, {"function": name, "x": x, "v": v, "h": h})
 
 

@@ -27,7 +27,7 @@ _ARRAYS = ("running_mean", "running_var", "mean", "var")
 def _case(arrays: list[Array], count: int, momentum: float | None) -> Case:
     weight = "momentum left to its default" if momentum is None else f"momentum {momentum:g}"
     shown = ", ".join(
-        f"{name} {np.array2string(array[:3], precision=3)}"
+        f"{name} {np.array2string(array[:3], precision=3, separator=', ')}"
         for name, array in zip(_ARRAYS, arrays, strict=True)
     )
     text = f"{len(arrays[0])} channels, count {count}, {weight}; {shown}"
@@ -43,7 +43,7 @@ def _runs(functions: Functions, case: Case) -> Results:
             f"running_statistics: got {text_of(got)}, wanted a pair (running mean, running variance)"
         )
     results = {name: numbers(value, name) for name, value in zip(_ARRAYS[:2], got, strict=True)}
-    return results | {f"the argument {name} afterwards": a for name, a in zip(_ARRAYS, arrays, strict=True)}
+    return results | {"the arguments afterwards": np.stack(arrays)}
 
 
 def _statistics(rng: np.random.Generator, channels: int) -> list[Array]:

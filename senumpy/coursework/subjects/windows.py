@@ -30,10 +30,10 @@ def _runs(functions: Functions, case: Case) -> Results:
     try:
         got = functions["output_size"](case.data["size"], Window(*case.data["window"]), **ceil_mode)
     except ValueError:
-        return {"windows": np.zeros(2, np.int64), "refusal": np.array(1)}
+        return {"windows": np.zeros(2, np.int64), "refusals": np.array(1)}
     if not isinstance(got, tuple | list) or len(got) != 2 or not all(hasattr(n, "__index__") for n in got):
         raise AnswerError(f"output_size: got {_shown(got)}, wanted two ints (vertical, horizontal)")
-    return {"windows": np.array([int(n) for n in got]), "refusal": np.array(0)}
+    return {"windows": np.array([int(n) for n in got]), "refusals": np.array(0)}
 
 
 def _shown(value: Any) -> str:
@@ -55,6 +55,7 @@ def _fixed() -> list[Case]:
 
 
 def _draw(rng: np.random.Generator) -> list[Case]:
+    # Sizes are such that wrong spans fit, too: an answer that refuses by its own span gives the same numbers.
     def pair(low: int, high: int) -> Pair:
         """Return two numbers that differ."""
         first, second = rng.choice(np.arange(low, high + 1), 2, replace=False)
@@ -65,11 +66,11 @@ def _draw(rng: np.random.Generator) -> list[Case]:
         return int(first), int(second)
 
     cases = [
-        _case(pair(12, 30), Window(pair(2, 5), pair(1, 4), pair(0, 3), pair(1, 2))),
-        _case(pair(12, 30), Window(pair(2, 5), (3, 3), ints(0, 2), (2, 2))),
-        _case(pair(12, 30), Window(pair(2, 5), (1, 1), ints(0, 3), pair(2, 3))),
-        _case(pair(12, 30), Window(ints(1, 5), ints(1, 4), ints(0, 3), ints(1, 2))),
-        _case(pair(12, 30), Window(pair(2, 5), ints(2, 4), ints(0, 1), (1, 1)), ceil_mode=True),
+        _case(pair(16, 30), Window(pair(2, 5), pair(1, 4), pair(0, 3), pair(1, 2))),
+        _case(pair(16, 30), Window(pair(2, 5), (3, 3), ints(0, 2), (2, 2))),
+        _case(pair(16, 30), Window(pair(2, 5), (1, 1), ints(0, 3), pair(2, 3))),
+        _case(pair(16, 30), Window(ints(1, 5), ints(1, 4), ints(0, 3), ints(1, 2))),
+        _case(pair(16, 30), Window(pair(2, 5), ints(2, 4), ints(0, 1), (1, 1)), ceil_mode=True),
     ]
     # A rest with and without a partial window: kernel = stride, so the number of windows is size / stride.
     stride, count = int(rng.integers(3, 6)), int(rng.integers(2, 6))
@@ -109,6 +110,11 @@ def _right(n: int, k: int, s: int, p: int, d: int, ceil: bool) -> int:
     return count + (ceil and rest % s > 0 and count * s < n + p)
 
 
+def _steps(n: int, k: int, s: int, p: int, d: int, ceil: bool) -> int:
+    rest = n + 2 * p - d * (k - 1) - 1
+    return rest // s + (ceil and rest % s > 0 and rest // s * s < n + p)
+
+
 def _always_up(n: int, k: int, s: int, p: int, d: int, ceil: bool) -> int:
     return -(-(n + 2 * p - d * (k - 1) - 1) // s) + 1
 
@@ -131,7 +137,7 @@ OUTPUT_SIZE = Subject(
     draw=_draw,
     runs=_runs,
     bound=lambda case, want: dict.fromkeys(want, 0.0),
-    words={"refusal": ("no ValueError", "a ValueError")},
+    words={"refusals": ("no ValueError", "a ValueError")},
     mistakes=(
         _wrong(
             "rounded-up",
@@ -151,7 +157,7 @@ OUTPUT_SIZE = Subject(
         _wrong(
             "one-too-few",
             "The quotient counts the steps between windows; there is one window more than steps.",
-            _counts(lambda n, k, s, p, d, ceil: _right(n, k, s, p, d, ceil) - 1),
+            _counts(_steps),
         ),
         _wrong(
             "padding-once",
