@@ -121,6 +121,8 @@ def _execute(lesson: Lesson, notebook: Any) -> float:
         except DeadKernelError:
             raise _failed(lesson, notebook, "its process died") from None
     _refuse_warnings(lesson, notebook)
+    for cell in notebook.cells:
+        cell.metadata.pop("execution", None)  # times: with them the cache wouldn't know the lesson again
     return time.perf_counter() - began
 
 

@@ -133,7 +133,7 @@ def test_a_link_for_a_whole_submission_is_refused(tmp_path):
     assert submissions == [Submission("eve", problem="eve is a link, wanted a folder or a ZIP file")]
 
 
-def test_a_file_of_100_MB_is_not_read(tmp_path):
+def test_a_file_of_100_megabytes_is_not_read(tmp_path):
     put(tmp_path, {"relu_backward.py": b"", "conv2d_forward.py": b"x"})
     with (tmp_path / "ada" / "relu_backward.py").open("wb") as file:
         file.truncate(100_000_000)

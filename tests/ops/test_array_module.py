@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import senumpy.ops
+from senumpy.markers import without_markers
 
 FILES = sorted(Path(senumpy.ops.__file__).parent.glob("*.py"))
 
@@ -72,4 +73,4 @@ def test_no_operation_is_tied_to_numpy(path):
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_a_file_fits_a_reader(path):
-    assert len(path.read_text().splitlines()) <= 180
+    assert len(without_markers(path.read_text()).splitlines()) <= 180

@@ -9,7 +9,16 @@ from __future__ import annotations
 from senumpy.coursework.course.build import build_course
 from senumpy.coursework.course.grading import grade
 from senumpy.coursework.course.outcome import Grades
-from senumpy.coursework.course.settings import Course, read_course
+from senumpy.coursework.course.settings import Course, course_of, read_course
 from senumpy.coursework.course.submissions import Submission, read_submissions
 
-__all__ = ["Course", "Grades", "Submission", "build_course", "grade", "read_course", "read_submissions"]
+__all__ = [
+    "Course",
+    "Grades",
+    "Submission",
+    "build_course",
+    "course_of",
+    "grade",
+    "read_course",
+    "read_submissions",
+]

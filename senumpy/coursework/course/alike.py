@@ -15,8 +15,8 @@ _LEAST = 60  # nodes of the syntax tree: shorter answers agree without anybody's
 def fingerprint(text: str, targets: tuple[str, ...]) -> tuple[str, int, int] | None:
     """Return a hash of what an answer says, the size of its syntax tree, and its lines of code.
 
-    Left out are comments, docstrings, layout, annotations, and how its own names are spelt: those of functions
-    other than the exercise's, of arguments and of variables.
+    Left out are comments, docstrings, layout, annotations, and how its own names are spelt: those of
+    functions other than the exercise's, of arguments and of variables.
 
     Parameters
     ----------
@@ -31,8 +31,9 @@ def fingerprint(text: str, targets: tuple[str, ...]) -> tuple[str, int, int] | N
     """
     try:
         tree = ast.parse(text)
+        names = _own_names(tree, targets) | _modules(tree)
         _without_words(tree)
-        _Renamed(_own_names(tree, targets)).visit(tree)
+        _Renamed(names).visit(tree)
         dump = ast.dump(tree)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
@@ -91,7 +92,9 @@ def _without_words(tree: ast.Module) -> None:
 
 def _is_text(node: ast.AST) -> bool:
     return (
-        isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+        isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
     )
 
 
@@ -111,6 +114,17 @@ def _own_names(tree: ast.Module, targets: tuple[str, ...]) -> dict[str, str]:
             if isinstance(name, str) and name in bound:
                 order[name] = None
     return {name: f"v{number}" for number, name in enumerate(order)}
+
+
+def _modules(tree: ast.Module) -> dict[str, str]:
+    """Return what imported names stand for: ``np`` for ``numpy``."""
+    found = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            for alias in node.names:
+                module = f"{node.module}." if isinstance(node, ast.ImportFrom) else ""
+                found[alias.asname or alias.name] = f"{module}{alias.name}"
+    return found
 
 
 def _in_order(tree: ast.AST) -> Iterable[ast.AST]:

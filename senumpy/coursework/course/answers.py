@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import difflib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
+from senumpy.coursework.catalogue import exercises
 from senumpy.coursework.course.notebooks import NotebookError, answer_in, cells_of
 from senumpy.coursework.course.settings import Course
 from senumpy.coursework.course.submissions import Handed, Submission
@@ -28,6 +29,8 @@ class Answer:
         Python source; None where nothing can be checked.
     problem : str
         Why, one line; empty where `data` is there.
+    absent : bool
+        Whether there is nothing at all.
     note : str
         What else the student should know, one line.
     """
@@ -36,6 +39,7 @@ class Answer:
     label: str
     data: bytes | None = None
     problem: str = ""
+    absent: bool = False
     note: str = ""
 
 
@@ -56,19 +60,13 @@ def find_answers(
     if submission.problem:
         return [Answer(name, course.file(name), problem=submission.problem) for name in course.points]
     notebooks = _Notebooks()
-    found = {
-        name: _exact(known[name], submission.files, notebooks, blank[name]) for name in course.points
-    }
+    found = {name: _exact(known[name], submission.files, notebooks, blank[name]) for name in course.points}
+    for name in course.points:
+        found[name] = found[name] or _in_any_notebook(known[name], submission.files, notebooks)
     taken = {answer.label for answer in found.values() if answer is not None}
     spare = [file for file in submission.files if file.name not in taken]
-    answers = []
-    for name in course.points:
-        answer = found[name] or _in_any_notebook(known[name], submission.files, notebooks)
-        if answer is None:
-            answer, used = _missing(name, course, spare)
-            spare = [file for file in spare if file is not used]
-        answers.append(answer)
-    return answers
+    meant = _meant([name for name, answer in found.items() if answer is None], spare)
+    return [answer or _missing(name, course, meant, spare) for name, answer in found.items()]
 
 
 class _Notebooks:
@@ -99,8 +97,8 @@ def _exact(exercise: Exercise, files: list[Handed], notebooks: _Notebooks, blank
     answer = sound[0]
     if len({given.data for given in begun}) > 1:
         others = ", ".join(file.path for file in right if file.path != right[answers.index(answer)].path)
-        note = f"there are several files for this exercise; {right[answers.index(answer)].path} was graded, "
-        return Answer(answer.exercise, answer.label, answer.data, answer.problem, f"{note}not {others}")
+        note = f"there are several files for this exercise; {right[answers.index(answer)].path} was graded"
+        return replace(answer, note=f"{note}, not {others}")
     return answer
 
 
@@ -129,26 +127,36 @@ def _in_any_notebook(exercise: Exercise, files: list[Handed], notebooks: _Notebo
     return None
 
 
-def _missing(name: str, course: Course, spare: list[Handed]) -> tuple[Answer, Handed | None]:
-    """Return what is to be said of an exercise without a file, and the file that was meant, if one was."""
+def _missing(name: str, course: Course, meant: dict[str, Handed], spare: list[Handed]) -> Answer:
+    """Return what is to be said of an exercise without a file of its name."""
     wanted = course.file(name)
-    meant = _nearest(name, spare)
-    if meant is not None:
-        line = f"found {meant.name}, wanted {wanted}: give the file that name and hand it in again"
-        return Answer(name, wanted, problem=line), meant
-    there = [file.name for file in spare][:5]
+    if name in meant:
+        line = f"found {meant[name].name}, wanted {wanted}: give the file that name and hand it in again"
+        return Answer(name, wanted, problem=line)
+    there = [file.name for file in spare if file not in meant.values()][:5]
     line = f"no file {wanted} was handed in" + (f"; other files are {', '.join(there)}" if there else "")
-    return Answer(name, wanted, problem=line), None
+    return Answer(name, wanted, problem=line, absent=True)
 
 
-def _nearest(name: str, files: list[Handed]) -> Handed | None:
-    """Return the file whose name was meant to be an exercise's."""
-    stems = {file.path: _plain(file.name) for file in files}
-    inside = [file for file in files if name in stems[file.path]]
-    if inside:
-        return inside[0]
-    near = difflib.get_close_matches(name, stems.values(), n=1, cutoff=_LIKE)
-    return next((file for file in files if stems[file.path] == near[0]), None) if near else None
+def _meant(names: list[str], files: list[Handed]) -> dict[str, Handed]:
+    """Return the files whose names were meant to be exercises', each for one: the nearest pairs first."""
+    pairs = []
+    for file in files:
+        stem = _plain(file.name)
+        likeness = {name: _likeness(name, stem) for name in exercises()}
+        best = max(likeness.values())
+        pairs += [(-best, name, file) for name in names if likeness[name] == best >= _LIKE]
+    found: dict[str, Handed] = {}
+    for _, name, file in sorted(pairs, key=lambda pair: (pair[0], -len(pair[1]), pair[2].path)):
+        if name not in found and file not in found.values():
+            found[name] = file
+    return found
+
+
+def _likeness(name: str, stem: str) -> float:
+    if name in stem:
+        return 1 + len(name)  # the longest name that is in there
+    return difflib.SequenceMatcher(None, name, stem).ratio()
 
 
 def _plain(name: str) -> str:

@@ -63,8 +63,8 @@ def cells_of(data: bytes) -> list[str]:
 def answer_in(cells: list[str], targets: tuple[str, ...]) -> str | None:
     """Return what a notebook's cells say of an exercise: its functions and all that these need.
 
-    Other cells, which draw, try and test, are left out. A cell that doesn't parse spoils only the answers that
-    it would define.
+    Other cells, which draw, try and test, are left out. A cell that doesn't parse spoils only the answers
+    that it would define.
 
     Parameters
     ----------

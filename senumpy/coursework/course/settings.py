@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from senumpy.coursework.catalogue import exercise_named, exercises
+from senumpy.coursework.course.submissions import Submission
 from senumpy.errors import InputError
 
 FILE = "course.toml"
@@ -77,6 +78,27 @@ def chosen(names: Iterable[str]) -> dict[str, float]:
     if not found:
         raise InputError("--exercises: wanted at least one exercise; senumpy exercise list shows all")
     return {name: exercise.points for name, exercise in known.items() if name in found}
+
+
+def course_of(submissions: Iterable[Submission]) -> Course:
+    """Return a course of the exercises that were handed in, for grading without a course's folder.
+
+    Raises
+    ------
+    InputError
+        None of the files has the name of an exercise.
+    """
+    names = {file.name for submission in submissions for file in submission.files}
+    points = {
+        name: float(exercise.points)
+        for name, exercise in exercises().items()
+        if names & {f"{name}.py", f"{name}.ipynb"}
+    }
+    if not points:
+        raise InputError(
+            "no file has the name of an exercise, such as relu_backward.py; wanted those, or --course DIR"
+        )
+    return Course("Exercises", points, 0)
 
 
 def new_seed() -> int:

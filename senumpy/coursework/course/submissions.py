@@ -1,8 +1,8 @@
 """What students handed in: a folder or a ZIP file each, read as something that nobody has looked at yet.
 
 Only regular files of modest size that end in .py or .ipynb are read. Links are not followed, paths that lead
-out of an archive are refused, an archive is never unpacked to disk, and no more than a limit of bytes is taken
-out of it, whatever it says of itself.
+out of an archive are refused, an archive is never unpacked to disk, and no more than a limit of bytes is
+taken out of it, whatever it says of itself.
 """
 
 from __future__ import annotations

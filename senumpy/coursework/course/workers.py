@@ -1,0 +1,131 @@
+"""Processes that check answers, each with a sandbox of its own: judging takes processors, too."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import multiprocessing
+import signal
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from typing import Any, Protocol
+
+from senumpy.coursework.sandbox import Limits, Sandbox
+from senumpy.coursework.verdict import Verdict
+from senumpy.verify.conduct import one_line
+
+CHECKER = "senumpy.coursework.check:Checker"
+_BROKEN = "the checker itself broke off on this answer: a teacher has to look at it"
+
+
+class Checks(Protocol):
+    """What a worker needs of a checker."""
+
+    def check(self, name: str, text: bytes | None, *, label: str) -> Verdict:
+        """Check one answer."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """An answer to be checked: exercise, file, the file's name."""
+
+    exercise: str
+    data: bytes
+    label: str
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a worker needs to begin: exercises, seed, limits, and the checker's ``module:class``."""
+
+    names: tuple[str, ...]
+    seed: int
+    limits: Limits
+    checker: str = CHECKER
+
+
+class Workers:
+    """Checks tasks in several processes.
+
+    Parameters
+    ----------
+    count : int
+    setting : Setting
+    """
+
+    def __init__(self, count: int, setting: Setting) -> None:
+        self._setting = setting
+        self._context = multiprocessing.get_context("spawn")
+        self._all = [self._new() for _ in range(count)]
+
+    def check(self, tasks: list[Task]) -> Iterator[tuple[Task, Verdict]]:
+        """Yield each task with its verdict, as they come."""
+        waiting = list(reversed(tasks))
+        busy: dict[Connection, tuple[int, Task]] = {}
+        for number in range(len(self._all)):
+            self._next(number, waiting, busy)
+        while busy:
+            for ready in wait(list(busy)):
+                assert isinstance(ready, Connection)
+                number, task = busy.pop(ready)
+                try:
+                    verdict = ready.recv()
+                except (EOFError, OSError):
+                    self._all[number][0].join(5)
+                    verdict = broken(task.exercise, f"its process ended, {self._all[number][0].exitcode}")
+                    self._all[number] = self._new()
+                yield task, verdict
+                self._next(number, waiting, busy)
+
+    def close(self) -> None:
+        """End the processes; whatever they check is given up."""
+        for process, connection in self._all:
+            with contextlib.suppress(OSError):
+                connection.close()
+            process.terminate()
+        for process, _ in self._all:
+            process.join(5)
+            if process.is_alive():
+                process.kill()
+                process.join()
+
+    def _next(self, number: int, waiting: list[Task], busy: dict[Connection, tuple[int, Task]]) -> None:
+        if not waiting:
+            return
+        task = waiting.pop()
+        connection = self._all[number][1]
+        with contextlib.suppress(OSError):  # a process that is gone shows when its verdict is read
+            connection.send(task)
+        busy[connection] = number, task
+
+    def _new(self) -> tuple[Any, Connection]:
+        ours, theirs = self._context.Pipe()
+        process = self._context.Process(target=_serve, args=(theirs, self._setting), daemon=True)
+        process.start()
+        theirs.close()
+        return process, ours
+
+
+def broken(exercise: str, what: str) -> Verdict:
+    """Return the verdict on an answer that could not be judged."""
+    line = f"{_BROKEN} ({what})"
+    return Verdict(exercise, "error", 0, line, f"{exercise}: {line}")
+
+
+def _serve(connection: Connection, setting: Setting) -> None:
+    """In the process: check what comes until nothing comes any more."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the sandbox is left in order
+    module, _, name = setting.checker.partition(":")
+    make = getattr(importlib.import_module(module), name)
+    with Sandbox(setting.limits) as sandbox, contextlib.suppress(EOFError, OSError):
+        checker: Checks = make(setting.names, seed=setting.seed, sandbox=sandbox)
+        while True:
+            task: Task = connection.recv()
+            try:
+                verdict = checker.check(task.exercise, task.data, label=task.label)
+            except Exception as error:
+                verdict = broken(task.exercise, f"{type(error).__name__}: {one_line(error)}")
+            connection.send(verdict)
