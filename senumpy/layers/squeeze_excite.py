@@ -137,7 +137,7 @@ class SqueezeExcite(Layer):
 
 
 class PixelExcite(Layer):
-    """SE without its squeeze (paper sec. 6.6, Table 16): gates s = gate(W2 relu(W1 u)) for every pixel.
+    """SE without its squeeze (paper sec. 7.1, Table 16): gates s = gate(W2 relu(W1 u)) for every pixel.
 
     The two linear layers have the same weights as SE's, and act on each pixel's channels: 1x1 convolutions.
     """
