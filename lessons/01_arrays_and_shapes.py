@@ -12,7 +12,7 @@
 # once. Memory knows nothing of this: it is one long row of numbers. How do four indices find their number,
 # and why does one axis in the wrong place often give no error, only a wrong answer?
 #
-# *Paper: section 3 (the shapes around equation 1) and section 3.2, equation 4.*  Reading time: 13 minutes.
+# *Paper: section 3 (the shapes around equation 1), equations 2 and 4.*  Reading time: 13 minutes.
 
 # %%
 import matplotlib.pyplot as plt
@@ -128,8 +128,8 @@ plt.show()
 # %% [markdown]
 # Shape and memory order are two things. `transpose` moves no number: it returns a *view* of the same memory
 # with the strides in another order. Our `x` above has the shape (1, 3, 24, 36) and still lies in memory as
-# the painting did. Indices see the shape only, so every operation gives the same result for either; only the
-# speed may differ.
+# the painting did. Indices see the shape only, so every operation gives the same result for either, up to
+# rounding; only the speed may differ.
 
 # %%
 print("strides of x[0]:", [s // x.itemsize for s in x[0].strides])  # one step in c is one cell
@@ -139,17 +139,18 @@ assert x[0, 0, 5, 20] == picture[5, 20, 0]
 # %% [markdown]
 # ### The mistake: reshape for transpose
 #
-# `reshape` also keeps the memory, but gives it a new shape *in the order in which the cells lie*. Who needs
-# (3, 24, 36) and has (24, 36, 3) can write either, and both run:
+# `reshape` moves nothing either, but it reads the array in the order of its indices and deals the numbers out
+# to the new shape. To get (3, 24, 36) from (24, 36, 3) one can write either, and both run:
 
 # %%
 right = picture.transpose(2, 0, 1)
 wrong = picture.reshape(3, 24, 36)
 assert right.shape == wrong.shape
-assert np.array_equal(np.sort(right, axis=None), np.sort(wrong, axis=None))  # the same numbers, even
-print(f"entries in the right place: {np.mean(right == wrong):.0%}")
+assert np.array_equal(np.sort(right, axis=None), np.sort(wrong, axis=None))  # even the same numbers
+print(f"entries that agree: {np.mean(right == wrong):.0%}")
+assert np.mean(right == wrong) < 0.1
 
-# %% tags=["hide-input"] mystnb={"image": {"alt": "Left the boat, from the transposed array. Right the result of reshape: coloured noise in stripes, three crumbled parts of the picture one upon the other, with nothing to recognise."}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Left the boat, from the transposed array. Right the result of reshape: coloured stripes and speckles in which the boat cannot be recognised, since each channel now holds one third of the picture's rows."}}
 figure, axes = plt.subplots(1, 2, figsize=(7, 2.4))
 for axis, image, name in zip(axes, [right, wrong], ["transpose(2, 0, 1)", "reshape(3, 24, 36)"], strict=True):
     axis.imshow(image.transpose(1, 2, 0))
@@ -160,8 +161,9 @@ plt.show()
 # %% [markdown]
 # Same shape, same mean, same smallest and largest value: the checks that one makes first see nothing. A
 # network may even learn something from such images, just worse. Two habits protect you. Look at one number
-# whose place you know, as the assert above did. And test with sizes that are **all different**, none of them
-# 1: with $H = W$ a swapped pair of axes has the right shape, with 24 and 36 it has not.
+# whose place you know, as `x[0, 0, 5, 20] == picture[5, 20, 0]` did above. And test with sizes that are **all
+# different**, none of them 1: with $H = W$ a swapped pair of axes has the right shape, with 24 and 36 it has
+# not.
 #
 # ## Reshape, transpose, reshape
 #
@@ -177,8 +179,12 @@ plt.show()
 #
 # In code: *split* the channel axis in two (a reshape), *swap* the two (a transpose), *merge* them again (a
 # reshape). Splitting and merging neighbouring axes in order is what reshape is for; what changes the order is
-# the transpose between them. (`permute_dims` is its name in the standard for array libraries, which GPU
-# arrays share.)
+# the transpose between them.
+#
+# Two conventions of the library's code, before you read the first piece of it. `xp` is the module that `x`
+# comes from, NumPy here and its counterpart for arrays on a GPU; in their common standard `permute_dims` is
+# the name of `transpose`. And each operation's `..._forward` returns its result together with a *cache*,
+# which is what its backward pass will need ([lesson 2](02_gradients_and_checking.py)). Here we drop it.
 
 # %%
 show(channel_shuffle._shuffle)
@@ -186,24 +192,27 @@ six = np.arange(6.0).reshape(1, 6, 1, 1)
 y, _ = ops.channel_shuffle_forward(six, groups=2)
 print(y.ravel())
 assert y.ravel().tolist() == [0, 3, 1, 4, 2, 5]
+assert not np.shares_memory(ops.channel_shuffle_forward(six, groups=1)[0], six)
 
 # %% [markdown]
 # After the transpose the cells no longer lie in the order of the indices, so the last reshape can't be a
 # view: NumPy copies without a word. With one group it would be one, and then the result would share memory
 # with `x`: whoever changed `y` in place later would change `x`, too. `contiguous` makes a copy in any case.
-# Results here never share memory with arguments.
+# In this library results never share memory with arguments.
 #
 # ## Slices and zeros
 #
 # `x[:, :, ::2, ::2]` is every second row and column: a view again, with doubled strides. On the *left* of an
 # assignment, a slice writes into memory that is there. With zeros, that is all you need for the shortcut of
-# small ResNets. Where the residual branch halves the image and has more channels than before, the shortcut
-# has to arrive at the same shape: it skips pixels and fills up with channels of zeros, half of them in front.
-# With stride $s$ and $C'$ channels wanted,
+# small ResNets. A residual unit ([lesson 10](10_residual_unit.py)) adds its input, the *shortcut*, to what
+# its layers made of it. Where the layers halve height and width and give more channels than before, the
+# shortcut has to arrive at the same shape: it skips pixels and fills up with channels of zeros, half of them
+# in front. With stride $s$ and $C'$ channels wanted,
 #
 # $$y_{n,\,a+c,\,i,\,j} = x_{n,\,c,\,is,\,js}, \qquad a = \lfloor (C' - C)/2 \rfloor,$$
 #
-# and all other entries are zero. Rows $0, s, 2s, \dots$ below $H$ are $\lceil H/s \rceil$ of them.
+# and all other entries are zero. There are $\lceil H/s \rceil$ rows $0, s, 2s, \dots$ below $H$; as code,
+# `-(-H // s)`, since `//` rounds down, and down on the negative side is up.
 
 # %%
 show(ops.pad_shortcut_forward)
@@ -215,8 +224,6 @@ assert not y[:, 0].any()
 assert not y[:, 4:].any()
 
 # %% [markdown]
-# (`-(-h // s)` is $\lceil h/s \rceil$: `//` rounds down, and down on the negative side is up.)
-#
 # ## Broadcasting, per channel
 #
 # The heart of SE is one line, equation 4 of the paper: every channel is multiplied by its gate,
@@ -227,9 +234,9 @@ assert not y[:, 4:].any()
 # different shapes by *broadcasting*: write the shapes one under the other, aligned **on the right**. On every
 # axis the sizes have to be equal, or one of them 1 or missing, and then its values are repeated.
 #
-#     u         (N, C, H, W)          u                (N, C, H, W)
-#     s               (N, C)          s as a column    (N, C, 1, 1)
-#               no: H meets N                          yes
+#     u         (N, C, H, W)          u                     (N, C, H, W)
+#     s               (N, C)          s with two axes more  (N, C, 1, 1)
+#               no: W meets C, H meets N                    yes
 #
 # So `s` needs two axes of size 1 behind its own:
 
@@ -245,8 +252,8 @@ for n, c in np.ndindex(2, 3):
 # %% [markdown]
 # ### The mistake: the sizes happen to fit
 #
-# With these sizes, forgetting the column is an error. Take 8 x 8 images with 8 channels, such as you meet in
-# any network for the digits of [lesson 3](03_linear_and_loss.py), and one factor for each channel:
+# With these sizes, forgetting the two axes is an error. Take 8x8 images with 8 channels, such as you meet
+# in any network for the digits of [lesson 3](03_linear_and_loss.py), and one factor for each channel:
 
 # %%
 maps, gamma = np.ones((4, 8, 8, 8)), np.arange(8.0)
@@ -293,8 +300,8 @@ assert not report.ok
 #
 # - Image arrays are (N, C, H, W). In C order, $x_{n,c,h,w}$ lies in cell $((nC + c)H + h)W + w$.
 # - Shape and memory order are independent: transposing and slicing change the view, not the memory.
-# - `reshape` keeps the order of cells, `transpose` changes the order of axes. One for the other gives the
-#   right shape and the wrong picture.
+# - `reshape` keeps the order of the numbers, `transpose` changes the order of axes. One for the other gives
+#   the right shape and the wrong picture.
 # - Broadcasting aligns shapes on the right, so what belongs to channels needs the shape (C, 1, 1) or
 #   (N, C, 1, 1). It fails silently where sizes coincide: test with sizes that all differ.
 #
@@ -311,7 +318,8 @@ assert not report.ok
 # :::{admonition} Answer
 # :class: dropdown
 # A row is $56 \cdot 4 = 224$ bytes, a channel $56 \cdot 224 = 12{,}544$ bytes. In all $32 \cdot 64 \cdot
-# 12{,}544 = 25{,}690{,}112$ bytes, about 26 MB: one feature map of ResNet-50's second stage.
+# 12{,}544 = 25{,}690{,}112$ bytes, about 26 MB: what one layer of ResNet-50's second stage
+# makes of a batch of 32.
 # :::
 #
 # 2. A shuffle with $G$ groups is undone by another shuffle. With how many groups?
@@ -331,12 +339,12 @@ assert not report.ok
 # is subtracted from its channel's mean. The result's mean over the pixels is zero, up to rounding.
 # :::
 #
-# 4. Try it: set `wrong = x[0].transpose(0, 2, 1)` and look at it. For which images would you not notice that
-#    two axes were swapped?
+# 4. Try it: set `wrong = x[0].transpose(0, 2, 1)` and look at it, `plt.imshow(wrong.transpose(1, 2, 0))`. For
+#    which images would you not notice that two axes were swapped?
 #
 # :::{admonition} Answer
 # :class: dropdown
-# The boat lies on its side, mirrored, in an image of 36 x 24. For square images the shape says nothing; and a
+# The boat lies on its side, mirrored, in an image of 36x24. For square images the shape says nothing; and a
 # network trained on images that are all transposed works as well as before, until it meets somebody else's
 # weights or images.
 # :::

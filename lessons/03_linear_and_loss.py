@@ -45,8 +45,11 @@ rng = np.random.default_rng(3)
 #
 # give $y = (3 - 2 + 0,\; 0 + 4 + 1,\; 1 + 2 - 1) = (1, 5, 2)$.
 #
-# The SE block holds two of these layers: equation 3 squeezes $C$ numbers to $C/r$ and widens them to $C$
-# again.
+# The SE block holds two of these layers: equation 3 reduces $C$ numbers to $C/r$ (the paper's $r$
+# is 16) and expands them to $C$ again.
+#
+# In the library's source, functions named `check_...` only look whether arguments fit and raise a clear error
+# where they don't. You can read past them.
 
 # %%
 show(ops.linear_forward)
@@ -72,7 +75,7 @@ assert ops.linear_forward(x1, w1, np.array([0.0, 1, -1]))[0].tolist() == [[1, 5,
 # $$
 #
 # as matrices $dx = dy\,W$, $\;dW = dy^T x$. Note the sums over the batch: one weight serves all samples, so
-# it hears the complaints of all of them.
+# its gradient collects from all of them.
 
 # %%
 show(ops.linear_backward)
@@ -103,9 +106,10 @@ assert check_gradients(ops.linear_forward, ops.linear_backward, (x, w, b)).ok
 # $$\operatorname{relu}(x) = \max(x, 0), \qquad \operatorname{relu}'(x) = \begin{cases} 1 & x > 0 \\ 0 & x < 0
 # \end{cases}$$
 #
-# At 0 there is no derivative; every framework takes 0, and so do we. Backwards, ReLU is a gate: the upstream
-# gradient passes where the input was positive, and is stopped elsewhere. All that the forward has to remember
-# is a mask of booleans.
+# At 0 there is no derivative; the common frameworks take 0, and so do we. Backwards, ReLU is a switch: the
+# upstream gradient passes where the input was positive, and is stopped elsewhere. All that the forward has to
+# remember is a mask of booleans. (`.real` is there for the complex step of
+# [lesson 2](02_gradients_and_checking.py); for real numbers it changes nothing.)
 
 # %%
 show(ops.relu_forward)
@@ -139,8 +143,8 @@ assert not report.ok
 #
 # $$\sigma(x) = \frac{1}{1 + e^{-x}}, \qquad \sigma'(x) = \sigma(x)\,\bigl(1 - \sigma(x)\bigr) .$$
 #
-# The derivative needs nothing but the result. It is $\tfrac14$ at most, at $x = 0$, and almost zero a few
-# steps away: a gate that is wide open or quite shut learns slowly.
+# The derivative needs nothing but the result. It is $\tfrac14$ at most, at $x = 0$, and less than 0.02 beyond
+# $x = \pm 4$: a gate that is wide open or quite shut learns slowly.
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Left the functions ReLU, sigmoid and tanh from -4 to 4, right their derivatives. ReLU's derivative is a step from 0 to 1; the sigmoid's is a low hill of height one quarter, tanh's a hill of height one; both are nearly zero beyond 4."}}
 grid = np.linspace(-4, 4, 402)  # an even number: 0, where ReLU has no derivative, is left out
@@ -149,7 +153,8 @@ for name, colour in (("relu", "C0"), ("sigmoid", "C1"), ("tanh", "C2")):
     value, cache = getattr(ops, f"{name}_forward")(grid)
     slope = getattr(ops, f"{name}_backward")(np.ones_like(grid), cache).dx
     axes[0].plot(grid, value, color=colour, label=name)
-    axes[1].plot(grid, np.where(np.abs(np.gradient(slope)) < 0.3, slope, np.nan), color=colour)  # a gap at 0
+    for side in (grid < 0, grid > 0):  # two pieces, as ReLU's derivative jumps
+        axes[1].plot(grid[side], slope[side], color=colour)
 axes[0].set(xlabel="x", ylabel="function", ylim=(-1.3, 2.2))
 axes[1].set(xlabel="x", ylabel="derivative", ylim=(-0.05, 1.1))
 axes[0].legend(loc="upper left")
@@ -183,15 +188,16 @@ assert np.allclose(ops.sigmoid_forward(extreme)[0], [0, 1 / (1 + np.exp(2)), 0.5
 #
 # How good is the prediction $p$, if the truth is the class $t$? The **cross-entropy** is $-\log p_t$: zero
 # for a sure and right answer, and without bound for a sure and wrong one. Whoever guesses, $p_k = 1/10$, pays
-# $\log 10 \approx 2.303$. Remember that number: it is where the loss of a fresh ten-class network begins, and
-# another value is a first sign of a mistake.
+# $\log 10 \approx 2.303$. Remember that number: it is where, or near where, the loss of a fresh ten-class
+# network begins, and a very different value is a first sign of a mistake.
 #
 # A batch pays the mean. With a target $q$ that is 1 for the true class and 0 for the others,
 #
 # $$L = -\frac1N \sum_{n,k} q_{n,k} \log p_{n,k} .$$
 #
 # *Label smoothing*, with which the paper trains its ablations, asks for a little less than certainty:
-# $q_{n,k} = (1 - \epsilon)\,[k = t_n] + \epsilon/K$ for $K$ classes.
+# $q_{n,k} = (1 - \epsilon)\,[k = t_n] + \epsilon/K$ for $K$ classes, where the bracket is 1 if what it says
+# is true and else 0.
 #
 # Again the formula overflows at scores of 1,000, and again there is a way out: adding a constant to all
 # scores of a sample changes neither $p$ nor $L$, for it multiplies numerator and denominator alike. Subtract
@@ -209,7 +215,7 @@ assert loss == 2e4  # sure and wrong, and exact: log p = -1e4 - 1e4
 # ## The gradient of the loss
 #
 # For one sample, $\log p_k = a_k - \log \sum_m e^{a_m}$. Differentiate by $a_l$. The first term gives
-# $[k = l]$, which is 1 where $k = l$ and else 0; the second gives $e^{a_l} / \sum_m e^{a_m}$, which is $p_l$:
+# $[k = l]$, the second $e^{a_l} / \sum_m e^{a_m}$, which is $p_l$:
 #
 # $$\frac{\partial \log p_k}{\partial a_l} = [k = l] - p_l .$$
 #
@@ -242,12 +248,12 @@ assert not report.ok
 
 # %% [markdown]
 # The checker reads the ratio 4 as $N$ and says so. This mistake hides well: a gradient that is $N$ times too
-# large acts like a learning rate that is $N$ times too large, so somebody halves the learning rate until it
-# "works", and then the batch size changes.
+# large acts in plain gradient descent like a learning rate that is $N$ times too large, so somebody halves
+# the learning rate until it "works", and then the batch size changes.
 #
 # ## Learning to read digits
 #
-# This is enough to learn something. The 1,797 digits that come with scikit-learn are 8 x 8 pixels from 0 to
+# This is enough to learn something. The 1,797 digits that come with scikit-learn are 8x8 pixels from 0 to
 # 16; one linear layer gives ten scores, and gradient descent moves each weight a little against its gradient.
 # All weights begin at zero.
 
@@ -288,16 +294,19 @@ plt.show()
 # %% [markdown]
 # The 0 is a ring, and ink in its centre counts heavily against it. Some pixels at the edges are plain white:
 # no training image has ink there. Look at $dw_{o,i} = \sum_n dy_{n,o} x_{n,i}$: where $x$ is zero, the
-# gradient is zero, and the weight stays where it began.
-#
-# And this is the gradient that such a layer gets from the loss, for an image that it has not seen before:
+# gradient is zero, and the weight stays where it began:
 
 # %%
 never = (images[train] == 0).all(axis=0)
+print(f"{never.sum()} of 64 pixels without ink")
 assert never.any()
 assert (w[:, never] == 0).all()
 
-# %% tags=["hide-input"] mystnb={"image": {"alt": "Left a badly written 8, whose lower loop is a mere stroke. In the middle the ten probabilities that the layer gives: 0.39 for the 8, and most of the rest for 7, 9 and 5. Right the gradient of the scores, probability minus target: about -0.6 for the 8, and for each other class its probability."}}
+# %% [markdown]
+# And this is the gradient that the layer's scores get from the loss, for one image that it has not seen
+# before:
+
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Left a badly written 8, whose lower loop is a mere stroke. In the middle the ten probabilities that the layer gives: 0.39 for the 8, which is set off by its colour, and most of the rest for 7, 9 and 5. Right the gradient of the scores, probability minus target: about -0.6 for the 8, and for each other class its probability."}}
 scores = ops.linear_forward(images[test], w, b)[0]
 _, cache = ops.softmax_cross_entropy_forward(scores, digits[test])
 doubt = int(np.argmin(np.abs(cache.p[np.arange(len(scores)), digits[test]] - 0.4)))
@@ -306,17 +315,17 @@ figure, axes = plt.subplots(1, 3, figsize=(7, 2.4), width_ratios=(1, 1.5, 1.5))
 axes[0].imshow(images[test][doubt].reshape(8, 8), cmap="gray_r")
 axes[0].set(xticks=[], yticks=[], xlabel=f"truth: {digits[test][doubt]}")
 axes[0].spines[:].set_visible(False)
-axes[1].bar(range(10), p, color="C0")
-axes[1].set(xlabel="class", ylabel="probability p", xticks=range(10), ylim=(0, 1))
+axes[1].bar(range(10), p, color=np.where(q > 0, "C1", "C0"))
+axes[1].set(xlabel="class", ylabel="probability $p$", xticks=range(10), ylim=(0, 1))
 axes[2].bar(range(10), p - q, color=np.where(q > 0, "C1", "C0"))
 axes[2].axhline(0, color="black", lw=0.8)
-axes[2].set(xlabel="class", ylabel="p - q", xticks=range(10), ylim=(-1, 1))
+axes[2].set(xlabel="class", ylabel="$p - q$", xticks=range(10), ylim=(-1, 1))
 plt.show()
 assert np.isclose((p - q).sum(), 0, atol=1e-12)
 
 # %% [markdown]
 # Descent goes against the gradient: the score of the true class rises, those of its rivals fall, most of all
-# that of the strongest, and classes that nobody believed in are left alone.
+# that of the strongest, and those of classes with $p \approx 0$ stay as they are.
 #
 # ## Summary
 #
@@ -333,7 +342,7 @@ assert np.isclose((p - q).sum(), 0, atol=1e-12)
 #   `senumpy exercise start linear_forward`
 # - `linear_backward` (2 points): three gradients, two products and a sum.
 #   `senumpy exercise start linear_backward`
-# - `relu_backward` (1 point): the gate, without touching `dy`.
+# - `relu_backward` (1 point): the mask, applied without writing into `dy`.
 #   `senumpy exercise start relu_backward`
 # - `sigmoid_forward` (1 point): no overflow at any $x$.
 #   `senumpy exercise start sigmoid_forward`
@@ -356,7 +365,7 @@ assert np.isclose((p - q).sum(), 0, atol=1e-12)
 # :::{admonition} Answer
 # :class: dropdown
 # The hidden values are $h = \operatorname{relu}(0) = 0$, so $dW_2 = dy^T h = 0$. Backwards $dh = dy\,W_2 =
-# 0$, so $dW_1 = 0$, too. Nothing moves except the last bias. Random weights break the spell.
+# 0$, so $dW_1 = 0$, too. Nothing moves except the last bias. Random initial weights avoid this.
 # :::
 #
 # 3. With label smoothing $\epsilon = 0.1$ and $K = 10$, what is the smallest loss that any logits can reach?
@@ -373,7 +382,8 @@ assert np.isclose((p - q).sum(), 0, atol=1e-12)
 #
 # :::{admonition} Answer
 # :class: dropdown
-# It falls for one step, then leaps to above 60: the steps are longer than the region in which the gradient
-# describes the loss. Here it comes back, since the loss of a single linear layer is one valley; a deep
-# network often doesn't. `check_gradients` passes all the while. Check the gradient first, then tune.
+# It falls for one step, then climbs to above 60 within five more: the steps are longer than the region in
+# which the gradient describes the loss. Here it comes back, since the loss of a single linear layer is
+# convex; with a deep network it often doesn't. `check_gradients` passes all the while. Check the gradient
+# first, then tune.
 # :::
