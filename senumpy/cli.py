@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from senumpy import __version__, cli_coursework, cli_crosscheck, cli_lessons, commands
+from senumpy import __version__, cli_course, cli_coursework, cli_crosscheck, cli_lessons, commands
 from senumpy.commands import BAD_INPUT, DONE, INTERRUPTED
 
 _WEIGHTS = "weights: .safetensors, or PyTorch's .pth, .th, .bin"
@@ -83,6 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_gradcheck(parsers)
     cli_crosscheck.add_commands(parsers, _command)
     cli_coursework.add_commands(parsers, _command)
+    cli_course.add_commands(parsers, _command)
     _add_selftest(parsers)
     _add_bench(parsers)
     cli_lessons.add_commands(parsers, _command)

@@ -142,11 +142,15 @@ def _run(
     record: Record, forward: Callable[..., Any], backward: Callable[..., Any] | None, timeout: float
 ) -> None:
     call: OpCall = record.call
+    overflows: list[str] = []
 
     def work() -> None:
-        run_pair(call, record, forward, backward, call.keywords())
+        with np.errstate(over="call", call=lambda kind, flag: overflows.append(kind)):
+            run_pair(call, record, forward, backward, call.keywords())
 
     guarded(work, record.answer.conduct.append, timeout=timeout)
+    if overflows:
+        record.note("overflow", "a number overflows to infinity on the way, and NumPy warns of it")
 
 
 def _note(answer: Answer) -> dict[str, Any]:

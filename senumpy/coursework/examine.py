@@ -23,8 +23,9 @@ LIMIT = 1_000_000  # bytes; an answer has some thousand
 ALLOWED = frozenset(
     (
         "__future__", "abc", "array", "bisect", "cmath", "collections", "contextlib", "copy", "dataclasses",
-        "decimal", "enum", "fractions", "functools", "heapq", "itertools", "math", "numbers", "numpy",
-        "operator", "random", "statistics", "string", "textwrap", "time", "types", "typing", "warnings",
+        "decimal", "enum", "fractions", "functools", "heapq", "itertools", "logging", "math", "numbers",
+        "numpy", "operator", "pprint", "random", "re", "statistics", "string", "sys", "textwrap", "time",
+        "timeit", "types", "typing", "warnings",
     )
 )  # fmt: skip
 FORBIDDEN_NAMES = frozenset(
@@ -34,9 +35,12 @@ FORBIDDEN_NAMES = frozenset(
 FORBIDDEN_ATTRIBUTES = frozenset(
     (
         "__subclasses__", "__globals__", "__builtins__", "__code__", "__loader__", "__spec__", "f_back",
-        "f_globals", "f_locals", "gi_frame", "tb_frame", "modules",
+        "f_globals", "f_locals", "gi_frame", "tb_frame", "_getframe",
     )
 )  # fmt: skip
+# Conditions under which nothing runs when an answer is checked.
+_NEVER = ("__name__ == '__main__'", "'__main__' == __name__", "TYPE_CHECKING", "typing.TYPE_CHECKING")
+_TRY_OUT = 'what tries it out may stand under `if __name__ == "__main__":`'
 
 
 class RefusedError(Exception):
@@ -61,8 +65,8 @@ def examine(exercise: Exercise, data: bytes, label: str) -> str:
         that an answer must not use.
     """
     text = decoded(data, label)
-    tree = parsed(text, label)
-    defined = _defined(tree)
+    tree = _without_what_never_runs(parsed(text, label))
+    defined = _defined(tree.body)
     missing = [name for name in exercise.targets if name not in defined]
     if missing:
         there = ", ".join(sorted(defined)[:5]) or "none"
@@ -103,14 +107,38 @@ def parsed(text: str, label: str) -> ast.Module:
         raise RefusedError(f"{label}: not valid Python, {one_line(error) or 'nested too deeply'}") from None
 
 
-def _defined(tree: ast.Module) -> set[str]:
-    """Return the names that the file binds at its top level to something that may be a function."""
-    names: set[str] = set()
+def _without_what_never_runs(tree: ast.Module) -> ast.Module:
+    """Leave out what stands under ``if __name__ == "__main__":``: a student may try things out there."""
+    bound = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and _is_bound(node)}
+    bound |= {node.asname or "" for node in ast.walk(tree) if isinstance(node, ast.alias)}
+    bound |= {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    if bound & {"__name__", "TYPE_CHECKING", "typing"}:
+        return tree  # then it may run after all
+    body: list[ast.stmt] = []
     for node in tree.body:
+        if isinstance(node, ast.If) and ast.unparse(node.test) in _NEVER:
+            body += node.orelse
+        else:
+            body.append(node)
+    return ast.Module(body, tree.type_ignores)
+
+
+def _is_bound(node: ast.Name) -> bool:
+    return not isinstance(node.ctx, ast.Load)
+
+
+def _defined(body: list[ast.stmt]) -> set[str]:
+    """Return the names that statements bind, outside functions, to something that may be a function."""
+    names: set[str] = set()
+    for node in body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
             names.add(node.name)
-        elif isinstance(node, ast.Assign):
-            names |= {target.id for target in node.targets if isinstance(target, ast.Name)}
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            names |= {n.id for n in ast.walk(node) if isinstance(n, ast.Name) and _is_bound(n)}
+        elif isinstance(node, ast.If | ast.For | ast.While | ast.With | ast.Try):
+            parts = [getattr(node, part, []) for part in ("body", "orelse", "finalbody")]
+            parts += [handler.body for handler in getattr(node, "handlers", [])]
+            names |= {name for part in parts for name in _defined(part)}
     return names
 
 
@@ -140,7 +168,7 @@ def _check_imports(exercise: Exercise, tree: ast.Module, label: str) -> None:
                 asked = f"from {module} import {', '.join(unknown)}" if names else f"import {module}"
                 raise RefusedError(
                     f"{label}, line {node.lineno}: `{asked}` reads the reference, which an answer may not; "
-                    f"{_given_text(exercise)}"
+                    f"{_given_text(exercise)}; {_TRY_OUT}"
                 )
         elif top not in ALLOWED:
             raise RefusedError(f"{label}, line {node.lineno}: {_other_import(module, top)}")
@@ -161,7 +189,7 @@ def _other_import(module: str, top: str) -> str:
         there = False
     if not there:
         return f"imports {module}, which is not installed; write it with NumPy"
-    return f"imports {module}, which an answer may not use; write it with NumPy"
+    return f"imports {module}, which an answer may not use; write it with NumPy; {_TRY_OUT}"
 
 
 def _imports(tree: ast.Module) -> Iterator[tuple[ast.stmt, str, list[str]]]:
@@ -183,9 +211,19 @@ def _check_names(tree: ast.Module, label: str) -> None:
         name = None
         if isinstance(node, ast.Name) and node.id in FORBIDDEN_NAMES - own and hasattr(builtins, node.id):
             name = node.id
-        elif isinstance(node, ast.Attribute) and node.attr in FORBIDDEN_ATTRIBUTES:
+        elif isinstance(node, ast.Attribute) and _leads_out(node):
             name = f".{node.attr}"
+        elif isinstance(node, ast.ImportFrom) and node.module == "sys":
+            name = next(
+                (a.name for a in node.names if a.name in {"modules", "*", *FORBIDDEN_ATTRIBUTES}), None
+            )
         if name is not None:
             raise RefusedError(
                 f"{label}, line {node.lineno}: uses {name}, which an answer has no use for"  # type: ignore[attr-defined]
             )
+
+
+def _leads_out(node: ast.Attribute) -> bool:
+    """Whether an attribute leads to modules or frames; a student's own network may have its `modules`."""
+    own = isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")
+    return node.attr in FORBIDDEN_ATTRIBUTES or (node.attr == "modules" and not own)

@@ -1,4 +1,4 @@
-"""Calls with extreme numbers: where formulas that are right on paper fail in floating point."""
+"""Calls that need care: extreme numbers, where formulas that are right on paper fail; rarer settings."""
 
 from __future__ import annotations
 
@@ -22,4 +22,7 @@ def extreme_calls(op: str, seed: int) -> list[OpCall]:
     if op == "batchnorm2d":
         args = draw(3, 2, 4, 4, mean=1e4), draw(2), draw(2)
         return [OpCall(op, args, seed=seed, note="a large mean")]
+    if op == "pad_shortcut":
+        settings = {"channels": 3, "stride": (1, 2)}
+        return [OpCall(op, (draw(2, 2, 3, 4),), settings, seed=seed, note="a pair of strides")]
     return []

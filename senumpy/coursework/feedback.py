@@ -46,6 +46,8 @@ class Feedback:
         What the bank says.
     known : bool
         Whether a known mistake explains it.
+    where : str
+        Which kinds of calls alone are wrong, or right; empty where that says little.
     remarks : tuple of str
         What cost no points.
     example : dict of arrays
@@ -61,6 +63,7 @@ class Feedback:
     mistakes: tuple[str, ...] = ()
     diagnosis: str = ""
     known: bool = False
+    where: str = ""
     remarks: tuple[str, ...] = ()
     example: dict[str, Any] = field(default_factory=dict, repr=False)
 
@@ -84,7 +87,8 @@ class Feedback:
         if self.ok:
             won = f"{exercise.points} of {points_text(exercise.points)}"
             lines = [f"{exercise.name}: passed, {won}; right in all {self.tried} calls."]
-            lines += [_filled(f"Not counted: {remark}.") for remark in self.remarks]
+            said = [remark.removesuffix("; wanted silence") for remark in self.remarks]
+            lines += [_filled(f"Not counted: {remark}.") for remark in said]
             return "\n".join(lines)
         lines = [f"{exercise.name}: not right yet, 0 of {points_text(exercise.points)}.", ""]
         if self.wrong:
@@ -94,6 +98,8 @@ class Feedback:
             )
         else:
             lines.append(f"Wrong in {self.failed} of {self.tried} calls.")
+        if self.where:
+            lines.append(_filled(self.where))
         for fault in self.faults:
             lines.append(_filled(f"For example: {fault.asked}"))
             lines += [_filled(came, "    ") for came in fault.came]

@@ -23,8 +23,12 @@ from senumpy.verify.rounding import Expectation, expect
 
 SEEDS = 3  # that draw the calls of a first look
 TIMEOUT = 5.0  # seconds a call
+FEW = 3  # kinds of calls that a student reads of
 # What a student may do without losing points: it is said, and left.
-_HARMLESS = ("alias", "printed")
+_HARMLESS = ("alias", "printed", "overflow")
+# What NumPy can lose precision by; other formats need hardware that it doesn't use.
+_LOSSES = ("float32", "float16", "Winograd")
+NEAR = 1e-4  # relative; a number as near as that is probably meant to be the right one
 # What shows in no number, and which mistake of the bank it is.
 _BY_CONDUCT = {
     "alias": "aliased",
@@ -112,6 +116,7 @@ class OpTask:
             mistakes=names,
             diagnosis=said,
             known=known,
+            where=_where({o.call.note for o in failing}, [o.call.note for o in outcomes]),
             example=self._example(example),
         )
 
@@ -139,15 +144,20 @@ class OpTask:
         return tuple(fault for fault in outcome.faults() if not fault.startswith(self._harmless))
 
     def _remarks(self, outcomes: list[Outcome]) -> tuple[str, ...]:
-        found = [c.message for outcome in outcomes for c in outcome.conduct if c.kind in self._harmless]
-        return tuple(dict.fromkeys(found))[:2]
+        found: dict[str, str] = {}  # the first of each kind: what is printed differs from call to call
+        for conduct in (c for outcome in outcomes for c in outcome.conduct if c.kind in self._harmless):
+            found.setdefault(conduct.kind, conduct.message)
+        return tuple(found.values())
 
     def _fault(self, outcome: Outcome, known: bool) -> Fault:
         """Return what is wrong with one call: what was asked, and what came."""
+        wrong = {
+            j.result for j in outcome.judgements if j.level in LEVELS[2:]
+        }  # these have lines of their own
         lines = [
             f"raised {c.message}" if c.kind == "raised" else c.message
             for c in outcome.conduct
-            if c.kind not in self._harmless
+            if c.kind not in self._harmless and not (c.kind == "not finite" and c.result in wrong)
         ]
         lines += [_entry_text(j, known) for j in outcome.judgements if j.level in LEVELS[2:]]
         return Fault(f"{call_text(outcome.call)}; {outcome.dtype}", tuple(lines[:3]))
@@ -182,6 +192,14 @@ class OpTask:
         return example_arrays(arguments, got, {name: outcome.expectation.want[name] for name in got})
 
 
+def _where(wrong: set[str], every: list[str]) -> str:
+    """Return which calls alone are wrong, or right, by their notes; empty where both are many."""
+    notes = list(dict.fromkeys(every))
+    bad, good = [n for n in notes if n in wrong], [n for n in notes if n not in wrong]
+    word, fewer = ("Wrong only", bad) if len(bad) < len(good) else ("Right", good)
+    return f"{word} in the calls [{'], ['.join(fewer)}]." if 0 < len(fewer) <= FEW and all(fewer) else ""
+
+
 def _of(arrays: dict[str, Any], prefix: str) -> dict[str, Any]:
     return {name[len(prefix) :]: value for name, value in arrays.items() if name.startswith(prefix)}
 
@@ -200,7 +218,16 @@ def _entry_text(j: Judgement, known: bool) -> str:
     if math.isnan(j.got) and math.isnan(j.want):
         return f"{j.result}: {j.looks_like}"
     place = f"[{', '.join(map(str, j.index))}]" if j.index else ""
-    digits = 7 if f"{j.got:.7g}" != f"{j.want:.7g}" else 17
+    got, want = j.got + 0.0, j.want + 0.0  # no -0
+    digits = 7 if f"{got:.7g}" != f"{want:.7g}" else 17
     # A known mistake may look like lost precision: then it isn't.
-    lost = f" (it looks like {j.looks_like})" if j.level == "lossy" and j.looks_like and not known else ""
-    return f"{j.result}{place} is {j.got:.{digits}g}, wanted {j.want:.{digits}g}{lost}"
+    return f"{j.result}{place} is {got:.{digits}g}, wanted {want:.{digits}g}{'' if known else _nearness(j)}"
+
+
+def _nearness(j: Judgement) -> str:
+    """Return what is to be said where a number is nearly right; empty where it is not."""
+    if j.level == "lossy" and j.looks_like.startswith(_LOSSES):
+        return f" (it looks like {j.looks_like})"
+    if 0 < abs(j.got - j.want) <= NEAR * abs(j.want):
+        return " (near, but further off than rounding explains)"
+    return ""

@@ -82,7 +82,7 @@ class SubjectTask:
         failing = [outcome for outcome in outcomes if outcome.faults]
         printed = [m for outcome in outcomes for kind, m in outcome.conduct if kind == "printed"]
         if not failing:
-            remarks = tuple(dict.fromkeys(printed))[:2]
+            remarks = tuple(printed[:1])
             return Feedback(self.exercise, (), tried=len(outcomes), remarks=remarks)
         mistakes = self._mistakes(outcomes, more)
         first = min(failing, key=lambda outcome: outcome.judged is None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -171,12 +172,24 @@ def _run_sphinx(source: Path, work: Path, packages: Path, outputs: Path | None) 
     }
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     lines = warnings.read_text(encoding="utf-8").splitlines() if warnings.is_file() else []
-    lines = [line.replace(f"{source}{os.sep}", "").replace("\x1b[0m", "") for line in lines if line.strip()]
+    lines = [_located(line.replace(f"{source}{os.sep}", ""), source) for line in lines if line.strip()]
     if lines:
         raise SiteError("\n".join(lines))
     if done.returncode != 0:
         last = (done.stderr.strip() or "no message").splitlines()
         raise SiteError("\n".join(last[-5:]))
+
+
+def _located(warning: str, source: Path) -> str:
+    """Return a warning with the line of the script, where myst-nb gives 10,000 times the cell and its line."""
+    found = re.match(r"(?P<name>\w+\.py):(?P<cell>\d+)(?P<line>\d{4}): (?:WARNING|ERROR): (?P<what>.*)", warning)
+    if not found or not (source / found["name"]).is_file():
+        return warning
+    text = (source / found["name"]).read_text(encoding="utf-8")
+    marks = [number for number, line in enumerate(text.splitlines(), start=1) if line.startswith("# %%")]
+    cell = int(found["cell"]) - 1
+    line = marks[cell] + int(found["line"]) - 1 if 0 <= cell < len(marks) else 1
+    return f"{found['name']}, near line {line}: {found['what']}"  # of the paragraph, or the next
 
 
 def _replace(target: Path, site: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import tempfile
@@ -113,7 +114,7 @@ def _execute(lesson: Lesson, notebook: Any) -> float:
             extra_arguments=["--IPKernelApp.log_level=ERROR"],  # no word on the loopback interface
         )
         try:
-            client.execute()
+            asyncio.run(client.async_execute())  # a loop of this thread's own, closed after
         except CellExecutionError as error:
             raise _failed(lesson, notebook, f"{error.ename}: {_reason(error)}") from None
         except CellTimeoutError:

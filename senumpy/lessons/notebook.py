@@ -11,8 +11,8 @@ from senumpy.lessons.catalogue import Lesson
 
 # What the site's Markdown (MyST) says in its own way, and how JupyterLab shows it.
 _ANSWER = re.compile(
-    r"^(?P<colons>:{3,})\{(?:admonition|dropdown|note|tip|warning|important|hint)\}[ \t]*(?P<title>[^\n]*)\n"
-    r"(?P<options>(?::\w+:[^\n]*\n)*)(?P<body>.*?)^(?P=colons)[ \t]*$",
+    r"^(?P<indent> *)(?P<colons>:{3,})\{\w+\}[ \t]*(?P<title>[^\n]*)\n"
+    r"(?P<options>(?: *:\w+:[^\n]*\n)*)(?P<body>.*?)^ *(?P=colons)[ \t]*$",
     re.M | re.S,
 )
 _ROLE = re.compile(r"\{[\w:]+\}`~?(?P<name>[^`<]+?)(?: <[^`]*>)?`")
@@ -61,7 +61,9 @@ def for_jupyter(markdown: str) -> str:
 
 
 def _details(found: re.Match[str]) -> str:
-    body, title = found["body"].strip(), found["title"].strip()
+    indent, body, title = found["indent"], found["body"].strip(), found["title"].strip()
     if "dropdown" in found["options"]:
-        return f"<details><summary>{title}</summary>\n\n{body}\n\n</details>"
-    return f"**{title or 'Note'}.** {body}"
+        lines = [f"<details><summary>{title}</summary>", "", body, "", "</details>"]
+    else:
+        lines = [f"**{title or 'Note'}.** {body}"]
+    return "\n".join(indent + line if line else line for line in lines)

@@ -35,7 +35,7 @@ def softmax_cross_entropy_forward(
     logits : (N, K) array, float32 or float64
     labels : (N,) array of ints in 0..K-1
     label_smoothing : float
-        e above, 0 <= e <= 1.
+        e, the share that is spread evenly over the classes: 0 <= e <= 1.
 
     Returns
     -------

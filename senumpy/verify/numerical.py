@@ -63,7 +63,7 @@ def complex_step(f: Function, x: Array, v: Array, h: float = COMPLEX_STEP) -> Ar
 
 
 def central_difference(f: Function, x: Array, v: Array, h: float) -> Array:
-    """Return the central difference that approximates f'(x) v, D(h) above, as a flat array.
+    """Return (f(x + hv) - f(x - hv)) / 2h, which approximates f'(x) v, as a flat array.
 
     Parameters
     ----------

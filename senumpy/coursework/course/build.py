@@ -179,4 +179,4 @@ brings this version of senumpy along; its `setup.sh` installs NumPy and jupytext
 
 
 def _extra(course: Course) -> str:
-    return '"senumpy[course]"' if course.notebooks else "senumpy"
+    return '"senumpy[coursework]"' if course.notebooks else "senumpy"

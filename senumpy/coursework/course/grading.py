@@ -14,11 +14,12 @@ from senumpy.coursework.course.outcome import Graded, Grades
 from senumpy.coursework.course.settings import Course
 from senumpy.coursework.course.submissions import Submission
 from senumpy.coursework.course.workers import CHECKER, Setting, Task, Workers
-from senumpy.coursework.exercise import points_text
+from senumpy.coursework.exercise import Exercise, points_text
 from senumpy.coursework.feedback import plain_text
 from senumpy.coursework.sandbox import Limits, Sandbox
 from senumpy.coursework.strip import solution_text, student_text
 from senumpy.coursework.verdict import Status, Verdict
+from senumpy.errors import InputError
 
 LIMITS = Limits(seconds=20.0, cpu=20.0)
 
@@ -52,7 +53,7 @@ def grade(
     start = time.monotonic()
     known = {name: exercises()[name] for name in course.points}
     blank = {name: student_text(exercise).encode() for name, exercise in known.items()}
-    answers = {given.student: find_answers(given, course, known, blank) for given in submissions}
+    answers = {given.student: _answers(given, course, known, blank) for given in submissions}
     tasks = {
         _key(answer): Task(answer.exercise, answer.data, answer.label)
         for name in course.points  # one exercise after the other
@@ -98,6 +99,19 @@ def grade(
         different=len(verdicts),
         interrupted=interrupted,
     )
+
+
+def _answers(
+    given: Submission, course: Course, known: dict[str, Exercise], blank: dict[str, bytes]
+) -> list[Answer]:
+    """Find a student's answers; whatever is in the files, the other students' are graded."""
+    try:
+        return find_answers(given, course, known, blank)
+    except InputError:
+        raise  # a library is missing
+    except Exception as error:
+        problem = f"what was handed in can't be read ({type(error).__name__}): a teacher has to look at it"
+        return find_answers(Submission(given.student, problem=problem), course, known, blank)
 
 
 def _graded(

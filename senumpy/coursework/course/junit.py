@@ -58,5 +58,5 @@ def _library() -> Any:
     try:
         import junitparser
     except ImportError:
-        raise InputError('JUnit files need junitparser: pip install "senumpy[course]"') from None
+        raise InputError('JUnit files need junitparser: pip install "senumpy[coursework]"') from None
     return junitparser

@@ -8,6 +8,8 @@ from typing import Any
 
 from senumpy.errors import InputError
 
+_CODE = 1_000_000  # characters
+
 
 class NotebookError(ValueError):
     """It is no notebook; the message is what was found."""
@@ -53,6 +55,8 @@ def cells_of(data: bytes) -> list[str]:
     try:
         notebook = jupytext.reads(data.decode("utf-8"), fmt="ipynb")
         sources = [str(cell.source) for cell in notebook.cells if cell.cell_type == "code"]
+        if sum(map(len, sources)) > _CODE:
+            raise ValueError(f"more than {_CODE:,} characters of code")
         return ["\n".join(comment_magic(source.split("\n"))) for source in sources]
     except UnicodeDecodeError:
         raise NotebookError("not UTF-8 text") from None
@@ -154,5 +158,5 @@ def _libraries() -> tuple[Any, Any]:
         import jupytext
         import nbformat
     except ImportError:
-        raise InputError('notebooks need jupytext: pip install "senumpy[course]"') from None
+        raise InputError('notebooks need jupytext: pip install "senumpy[coursework]"') from None
     return jupytext, nbformat

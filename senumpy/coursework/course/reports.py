@@ -145,7 +145,7 @@ def _by_hand(grades: Grades) -> list[str]:
         f"  {graded.student}: {verdict.line}"
         for graded in grades.students
         for verdict in graded.verdicts.values()
-        if verdict.status == "error" and "a teacher has to look" in verdict.line
+        if verdict.status in ("error", "refused") and "a teacher has to look" in verdict.line
     ]
     return (
         ["", "To be looked at", *(line for row in rows[:_MOST] for line in _wrapped(row, 4))] if rows else []

@@ -7,6 +7,7 @@ import importlib
 import multiprocessing
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
@@ -80,16 +81,17 @@ class Workers:
                 self._next(number, waiting, busy)
 
     def close(self) -> None:
-        """End the processes; whatever they check is given up."""
-        for process, connection in self._all:
-            with contextlib.suppress(OSError):
-                connection.close()
-            process.terminate()
-        for process, _ in self._all:
-            process.join(5)
-            if process.is_alive():
-                process.kill()
-                process.join()
+        """End the processes; whatever they check is given up. Ctrl-C has to wait for that."""
+        with _held_back():
+            for process, connection in self._all:
+                with contextlib.suppress(OSError):
+                    connection.close()
+                process.terminate()
+            for process, _ in self._all:
+                process.join(5)
+                if process.is_alive():
+                    process.kill()
+                    process.join()
 
     def _next(self, number: int, waiting: list[Task], busy: dict[Connection, tuple[int, Task]]) -> None:
         if not waiting:
@@ -106,6 +108,19 @@ class Workers:
         process.start()
         theirs.close()
         return process, ours
+
+
+@contextlib.contextmanager
+def _held_back() -> Iterator[None]:
+    """Leave Ctrl-C without effect: the first one asked for what is done here."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def broken(exercise: str, what: str) -> Verdict:
