@@ -69,7 +69,8 @@ assert ([x[p : p + 2] @ dy for p in range(3)] == np.array([-3, 16, 10])).all()
 #
 # ## By indices
 #
-# The forward pass, with stride $s$, dilation $d$ and padding $P$ (one group; $x$ is zero outside the image):
+# The forward pass of [lesson 4](04_convolution_loops.py), with stride $s$, dilation $d$ and padding $P$ (one
+# group; $x$ is zero outside the image): $n, o, i, j$ say which result, $c, p, q$ are summed over.
 #
 # $$
 # \begin{aligned}
@@ -91,8 +92,8 @@ assert ([x[p : p + 2] @ dy for p in range(3)] == np.array([-3, 16, 10])).all()
 # A bracket is 1 where the equation in it holds, and 0 elsewhere. There are two ways to spend these brackets.
 #
 # **Gather.** Fix the input row $a$ and solve for the window, $i = (a + P - pd)/s$. It counts only if that is
-# a whole number and lies between 0 and $H' - 1$. This is the puzzle of the opening question, and a rich
-# source of errors by one.
+# a whole number and lies between 0 and $H' - 1$, the last row of windows. This is the puzzle of the opening
+# question, and a rich source of errors by one.
 #
 # **Scatter.** Fix the window $i$ and the tap $p$ and *compute* the row, $a = is + pd - P$. That is what the
 # forward pass does anyway: there is nothing to solve. Whatever belongs to $a$ is added to `dx[a]`, and when
@@ -120,14 +121,15 @@ def conv_backward_by_indices(dy, x, w, stride=1, padding=0, dilation=1):
     return dx, dw
 
 
-x, w = rng.standard_normal((2, 3, 7, 6)), rng.standard_normal((4, 3, 3, 3))
+x, w, b = rng.standard_normal((2, 3, 7, 6)), rng.standard_normal((4, 3, 3, 3)), rng.standard_normal(4)
 for settings in ({}, {"stride": 2, "padding": 1}, {"stride": 2, "padding": 2, "dilation": 2}):
-    y, cache = ops.conv2d_forward(x, w, **settings)
+    y, cache = ops.conv2d_forward(x, w, b, **settings)
     dy = rng.standard_normal(y.shape)
     dx, dw = conv_backward_by_indices(dy, x, w, **settings)
     gradients = ops.conv2d_backward(dy, cache)
     np.testing.assert_allclose(dx, gradients.dx, atol=1e-12)
     np.testing.assert_allclose(dw, gradients.dw, atol=1e-12)
+    np.testing.assert_allclose(dy.sum(axis=(0, 2, 3)), gradients.db, atol=1e-12)
 
 # %% [markdown]
 # With stride 1 and no dilation the gathered form is pleasant after all: $i = a + P - p$, so the tap comes
@@ -211,11 +213,18 @@ plt.show()
 # | repeat the bias at each pixel | sum over the pixels | repeating is copying |
 #
 # *Copying forward means adding backward, and adding forward means copying backward.* If you remember one
-# sentence of this lesson, take this one; it comes back in every lesson from here on.
+# sentence of this lesson, take this one.
 #
 # The weights need nothing new. With the windows as columns of a matrix $X$ the forward pass is $Y = WX$,
-# which is linear in $W$, too, and so $dW = dY\,X^{\mathsf T}$ as for the linear layer of [lesson
-# 3](03_linear_and_loss.py).
+# which is linear in $X$ and in $W$, and with $dY$ for the upstream gradient in the same layout
+#
+# $$
+# dX = W^{\mathsf T}\,dY, \qquad dW = dY\,X^{\mathsf T} .
+# $$
+#
+# That is the linear layer of [lesson 3](03_linear_and_loss.py), transposed, since a sample was a row there
+# and a window is a column here. Then col2im turns $dX$ into $dx$. Each group has such a pair of products of
+# its own, and $db$ is the sum from above. {py:func}`senumpy.ops.conv2d_backward` is no more than this:
 
 # %%
 show(ops.conv2d_backward)
@@ -247,15 +256,15 @@ print("<dy, y> = {:.12f}\n<dx, x> = {:.12f}\n<dw, w> = {:.12f}".format(*three))
 assert np.ptp(three) < 1e-11
 
 # %% [markdown]
-# People who invert seismic data call this the dot-product test, and run it before anything else. It costs one
-# forward and one backward pass. It has a blind spot, though: it checks that the two functions belong to each
-# other, not that they compute a convolution. A forward pass with a flipped kernel and the backward pass that
-# fits it agree perfectly. For the forward pass you need another witness, such as the loops of
-# [lesson 4](04_convolution_loops.py).
+# This is called the *dot-product test*, and it costs one forward and one backward pass. It has a blind spot,
+# though: it checks that the two functions belong to each other, not that they compute a convolution. A
+# forward pass with a flipped kernel and the backward pass that fits it agree perfectly. For the forward pass
+# you need another witness, such as the loops of lesson 4.
 #
 # ## Where the mistake hides
 #
-# Back to `=` in place of `+=`. The bank of known mistakes has it, so let us see when a test notices.
+# Back to `=` in place of `+=`. The library keeps a bank of known mistakes, wrong functions each with a name
+# and an explanation. This one is in it, so let us see when a test notices.
 
 # %%
 wrong = next(m for m in MISTAKES if (m.op, m.name) == ("conv2d", "dx-assigned"))
@@ -282,8 +291,8 @@ plt.show()
 
 # %% [markdown]
 # The middle grid has a practical side. Where the stride does not divide the kernel size, some pixels are seen
-# more often than their neighbours, and their gradient is a sum of more terms. In networks that use the
-# adjoint to *draw* images (a "transposed convolution"), this is the well-known chequerboard.
+# more often than their neighbours, and their gradient is a sum of more terms. Networks that use the adjoint
+# to *draw* images (a "transposed convolution") show it as *chequerboard artefacts*.
 #
 # ## Summary
 #
@@ -304,9 +313,9 @@ plt.show()
 #
 # :::{admonition} Answer
 # :class: dropdown
-# All whose row or column number is odd: no window sees them. Three quarters of the input is ignored. The
-# authors' SE-ResNet-50 has its stride in such $1 \times 1$ convolutions; many later versions move it to the
-# $3 \times 3$ convolution, whose windows leave nothing out.
+# All whose row or column number, counted from 0, is odd: no window sees them. Three quarters of the input are
+# ignored. The authors' SE-ResNet-50 has its stride in such $1 \times 1$ convolutions; many later versions
+# move it to the $3 \times 3$ convolution, whose windows leave nothing out.
 # :::
 #
 # 2. Somebody leaves out the flip in the form with the turned kernel. For which kernels does a test not
@@ -332,6 +341,6 @@ plt.show()
 # :::{admonition} Answer
 # :class: dropdown
 # Inside the image every pixel gets the sum of the kernel, $1+2+1+3+4+1+2+1+1 = 16$; near the border fewer
-# stamps reach it. In the inside the order of the taps does not matter, so a flipped or shuffled kernel gives
-# the same numbers there: only the border could tell.
+# taps reach it. A sum does not depend on the order of its terms, so a flipped or shuffled kernel gives the
+# same numbers inside: only the border could tell.
 # :::

@@ -35,13 +35,13 @@ images = load_digits().images[:64, None] / 16  # (64, 1, 8, 8), from 0 to 1
 #
 # Send 64 handwritten digits through 24 convolutions, each followed by a ReLU. Random weights with standard
 # deviation $\sqrt{2 / (9C)}$ (He's initialisation, for $3 \times 3$ kernels on $C$ channels) are meant to
-# keep the size of the signal. Now make all weights 25 % larger, or 20 % smaller. Each layer multiplies the
-# signal by that factor, and $1.25^{24} \approx 212$, while $0.8^{24} \approx 0.005$.
+# keep the size of the signal. Now make all weights 25 % larger, or 20 % smaller. Each layer then multiplies
+# the signal by that factor more than before, and $1.25^{24} \approx 212$, while $0.8^{24} \approx 0.005$.
 #
-# Even He's own choice fades here, by a reason that it doesn't know of: on images of $8 \times 8$ pixels
-# every sixth tap of the kernels lies in the padding and sees a zero. And weights don't stay where they were
-# initialised. An error of 25 % is nothing; 24 such errors in a row are a factor of 45,000 between the
-# two extremes, and no learning rate suits them all. The black line is the remedy.
+# Even with He's own choice the signal fades here, for a reason that his formula leaves out: on images of
+# $8 \times 8$ pixels every sixth tap of the kernels lies in the padding and sees a zero. And weights don't
+# stay where they were initialised. An error of 25 % is nothing; 24 such errors in a row are a factor of
+# 45,000 between the two extremes. The black line is the remedy.
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Standard deviation of the signal after each of 24 layers, logarithmic axis. Weights 25 percent larger: it grows from 1 to 25. He's weights: it fades slowly to a tenth. Weights 20 percent smaller: it falls below a thousandth. With batch norm the curves of all three weights coincide in one level line at 0.6."}}
 CHANNELS, LAYERS = 16, 24
@@ -83,7 +83,8 @@ plt.show()
 # ## Normalise, scale, shift
 #
 # The idea is blunt: whatever the layer below has done, subtract the mean and divide by the standard
-# deviation. For each channel $c$, over all $N$ images of the batch and all $H \times W$ pixels,
+# deviation. For each channel $c$, over all $N$ images of the batch and all $H \times W$ pixels, and with a
+# small $\varepsilon$ against division by zero,
 #
 # $$
 # \begin{aligned}
@@ -92,6 +93,8 @@ plt.show()
 # \hat x &= \frac{x - \mu_c}{\sqrt{\sigma^2_c + \varepsilon}}, \qquad y = \gamma_c\,\hat x + \beta_c .
 # \end{aligned}
 # $$
+#
+# The last line holds at every entry $[n,c,i,j]$ of $x$, $\hat x$ and $y$; $\gamma_c$ and $\beta_c$ are learned.
 #
 # Why over pixels, too? A convolution makes all pixels of a channel with the same weights, so they are $M$
 # samples of one thing, and one $\mu_c$ treats them alike wherever they lie. In a batch of 32 images of
@@ -114,7 +117,7 @@ np.testing.assert_allclose(y.ravel(), [-1.68, 0.11, 1.89, 3.68], atol=0.005)
 show(ops.batchnorm2d_forward)
 
 # %% [markdown]
-# Three details deserve a second look.
+# Three details of {py:func}`senumpy.ops.batchnorm2d_forward` deserve a second look.
 #
 # **The small number $\varepsilon$ stands inside the root.** A channel that is constant over the batch, such
 # as one whose ReLU is dead, has variance 0; $\varepsilon$ turns $0/0$ into 0. Added outside the root it
@@ -124,7 +127,8 @@ show(ops.batchnorm2d_forward)
 # **The variance is taken from deviations**, in two passes over the data. The textbook's short cut
 # $\mathrm{E}[x^2] - \mathrm{E}[x]^2$ needs a single pass, and subtracts two large numbers that are almost
 # equal. Take a mean of 10,000 and a true variance near 1, in float32. Both terms are about $10^8$, where
-# neighbouring float32 numbers are 8 apart: the difference can be $-8$, 0 or 8, but never 1.
+# neighbouring float32 numbers are 8 apart: the difference is a multiple of 8, such as 0 or $-8$,
+# but never 1.
 
 # %%
 x32 = (10_000 + rng.standard_normal((8, 1, 16, 16))).astype(np.float32)
@@ -137,9 +141,8 @@ assert abs(cache.var[0] / exact - 1) < 1e-3
 
 # %% [markdown]
 # **The axes.** Batch norm written for vectors, `mean(axis=0)`, runs on images without complaint: it gives
-# each pixel its own statistics. Several NumPy networks in circulation do just that. The bank of mistakes has
-# it, and the checker sees it at once, if the test has more than one pixel and compares values and not just
-# shapes:
+# each pixel its own statistics. At least two published NumPy libraries do just that. The bank of mistakes has
+# it, and a test sees it at once if it has more than one pixel and compares values, not just shapes:
 
 # %%
 wrong = next(m for m in MISTAKES if (m.op, m.name) == ("batchnorm2d", "per-pixel"))
@@ -150,10 +153,10 @@ assert report.verdict == "failed"
 # %% [markdown]
 # ## What batch norm cannot see
 #
-# Multiply a channel by 10 and add 5: mean and deviation follow, and $\hat x$ stays. Batch norm is *blind* to
-# scale and shift of its input. That is its purpose, and it has a consequence for the layer in front. The bias
-# of a convolution is a shift, so batch norm subtracts it again, and no bias can change the loss. In the
-# authors' released networks no convolution has one; $\beta$ does the job.
+# Multiply a channel by 10 and add 5: mean and deviation follow, and $\hat x$ stays. Batch norm is *invariant*
+# under a shift and a positive scale of its input. That is its purpose, and it has a consequence for the layer
+# in front. The bias of a convolution is a shift, so batch norm subtracts it again, and no bias can change the
+# loss. In the authors' released networks no convolution in front of batch norm has one; $\beta$ does the job.
 
 # %%
 x = rng.standard_normal((4, 3, 5, 5))
@@ -167,35 +170,40 @@ np.testing.assert_allclose(one, other, atol=1e-4)  # not exactly: eps is the sam
 #
 # A trained network is asked about one image. What is its batch? The answer should not depend on which other
 # images happen to be asked about at the same time, so inference uses fixed numbers in place of $\mu_c$ and
-# $\sigma_c^2$: estimates for the whole training set, collected while training. After each batch,
+# $\sigma_c^2$: estimates for the whole training set, collected while training. After each batch, with the
+# batch's own $\mu_c$ and $\sigma_c^2$ on the right,
 #
 # $$
-# \text{running} \leftarrow (1 - m)\,\text{running} + m\,\text{batch} ,
+# \begin{aligned}
+# \text{running mean}_c &\leftarrow (1 - m)\,\text{running mean}_c + m\,\mu_c , \\
+# \text{running var}_c &\leftarrow (1 - m)\,\text{running var}_c + m\,\frac{M}{M-1}\,\sigma_c^2 ,
+# \end{aligned}
 # $$
 #
-# an exponential average with *momentum* $m$, often 0.1. A batch seen $k$ steps ago counts with weight
-# $m(1-m)^k$, so $m = 0.1$ remembers some ten batches and $m = 0.01$ some hundred. (Keras, Caffe and ONNX
-# call $1 - m$ the momentum. A layer that was moved between frameworks without minding that has running
-# statistics that jump about with every batch.)
+# exponential averages with *momentum* $m$, often 0.1. A batch seen $k$ steps ago counts with weight
+# $m(1-m)^k$, so $m = 0.1$ remembers some ten batches and $m = 0.01$ some hundred. (Keras and ONNX call
+# $1 - m$ the momentum. Take their 0.9 for $m$, and the running statistics jump about with every batch.)
 
 # %%
 show(running_statistics)
 
 # %% [markdown]
-# The factor $M/(M-1)$ is no slip. Deviations are measured from the batch's *own* mean, which has moved
-# towards the batch's values, so the biased variance is too small: on average by $(M-1)/M$. For normalising
-# the batch that doesn't matter (dividing by the biased variance makes the mean square of $\hat x$ exactly
-# 1); as an estimate for all images it does. With $M = 8$ values an eighth is missing. Below, batches of 8
-# values with true variance 4 arrive one by one, and a running variance that starts at 1 follows them in
-# three ways.
+# Why the factor $M/(M-1)$? Deviations are measured from the batch's *own* mean, which has moved towards the
+# batch's values, so $\sigma_c^2$ is too small: for independent values it is $(M-1)/M$ of the true variance on
+# average, hence its name, the *biased* variance. For normalising the batch that doesn't matter (dividing by
+# the biased variance is what makes the mean square of $\hat x$ equal to 1, but for $\varepsilon$); as an
+# estimate for all images it does. With $M = 8$ values an eighth is missing. Below, batches of 8 values with
+# true variance 4 arrive one by one, and a running variance that starts at 1 follows them in three ways.
 
-# %% tags=["hide-input"] mystnb={"image": {"alt": "Variance against batch number. Grey dots, the single batches, scatter between 0 and 9. Momentum 0.1 reaches 4 within 30 batches and then swings around it. Momentum 0.01 takes 300 batches and stays close to 4. Momentum 0.01 without the factor M over M minus 1 settles at 3.5."}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Variance against batch number. Grey dots, the single batches, scatter widely, nearly all of them between 0.3 and 9. Momentum 0.1 reaches 4 within 20 batches and then swings around it. Momentum 0.01 takes some 350 batches and stays close to 4. Momentum 0.01 without the factor M over M minus 1 settles at 3.5."}}
 M, STEPS = 8, 800
 batches = 2 * rng.standard_normal((STEPS, M))
 biased = batches.var(axis=1)
 tracks = {"momentum 0.1": (0.1, M), "momentum 0.01": (0.01, M), "momentum 0.01, biased": (0.01, 10**9)}
 fig, ax = plt.subplots(figsize=(7, 3.8))
-ax.plot(biased * M / (M - 1), ".", color="0.75", markersize=3, label="single batches, unbiased")
+single = biased * M / (M - 1)
+above = f"({np.mean(single > 9):.0%} lie above)"
+ax.plot(single, ".", color="0.75", markersize=3, label=f"single batches, unbiased {above}")
 for name, (momentum, count) in tracks.items():
     mean, var = np.zeros(1), np.ones(1)
     line = []
@@ -221,11 +229,12 @@ plt.show()
 #
 # ## Two modes, two formulas
 #
-# With fixed statistics the formula is the same to look at, but it is another function. In training, every
+# With fixed statistics in place of $\mu_c$ and $\sigma_c^2$ the formula of the beginning stays the same to look
+# at, but {py:func}`senumpy.ops.batchnorm2d_inference_forward` is another function. In training, every
 # output of a channel depends on every input of that channel, in all images. In inference each number goes
 # its own way: $y = a_c x + b_c$ with $a_c = \gamma_c / \sqrt{\sigma_c^2 + \varepsilon}$ and $b_c = \beta_c -
-# a_c \mu_c$. That is a $1 \times 1$ convolution with one weight a channel, which can be merged into the
-# convolution before it.
+# a_c \mu_c$. That is a depthwise $1 \times 1$ convolution, one weight for each channel, and it can be merged
+# into the convolution before it.
 
 # %%
 show(ops.batchnorm2d_inference_forward)
@@ -247,13 +256,15 @@ for mode, (a, b) in results.items():
     print(f"{mode}: the same digit differs by up to {abs(a - b).max():.2f}")
 assert abs(np.subtract(*results["training"])).max() > 1
 assert (results["inference"][0] == results["inference"][1]).all()
+a = 1 / np.sqrt(var + 1e-5)  # gamma is 1 and beta 0
+np.testing.assert_allclose(results["inference"][0], a * digit[0] - a * mean, atol=1e-12)
 
 # %% [markdown]
-# To leave a network in training mode when it is evaluated is among the most frequent mistakes of all.
-# Nothing fails: the numbers are plausible, accuracy is often a little off, and it changes with the batch
-# size. If the test images come sorted by class, it is far off. The two modes also have two gradients, which
-# is the matter of [lesson 8](08_batchnorm_backward.py). For that reason they are two operations in this
-# library, and not one with a switch.
+# To leave a network in training mode when it is evaluated is a classic mistake. Nothing fails: the numbers
+# are plausible, accuracy may be only a little off, and it changes with the batch size. If the test images
+# come sorted by class, each batch is normalised by the statistics of one class alone. The two modes also have
+# two gradients ([lesson 8](08_batchnorm_backward.py)), so they are two operations in this library, and not
+# one with a switch.
 
 # %%
 wrong = next(m for m in MISTAKES if (m.op, m.name) == ("batchnorm2d_inference", "batch-statistics"))
@@ -265,7 +276,7 @@ assert report.verdict == "failed"
 # ## Summary
 #
 # - Training: each channel is normalised by mean and biased variance over $(N, H, W)$, then scaled by
-#   $\gamma$ and shifted by $\beta$. Errors of scale can't add up over the layers any more.
+#   $\gamma$ and shifted by $\beta$. Errors of scale no longer multiply from layer to layer.
 # - Scale and shift of the input are lost, so a convolution before batch norm needs no bias.
 # - Inference: fixed running statistics, an exponential average of the batches' means and *unbiased*
 #   variances.
@@ -306,13 +317,14 @@ assert report.verdict == "failed"
 # :::{admonition} Answer
 # :class: dropdown
 # With $a_o = \gamma_o/\sqrt{\sigma^2_o + \varepsilon}$: $w'[o] = a_o\,w[o]$ and $b'[o] = \beta_o - a_o
-# \mu_o$. It works because both are linear, and only in inference, where $a_o$ is a constant.
+# \mu_o$. It works because both are affine, and only in inference, where $a_o$ is a constant.
 # :::
 #
-# 4. Try it: in the first figure, set `factor` to $-1$ with batch norm. What happens to the curve, and why?
+# 4. Try it: add `sizes(-1, norm=True)` to the first figure. How does this curve differ from the black one, and
+#    why?
 #
 # :::{admonition} Answer
 # :class: dropdown
 # It looks much the same, but isn't equal: $\hat x$ changes its sign, and the ReLU keeps the other half of
-# each channel. Batch norm is blind to *positive* scale; a negative one turns $\hat x$ into $-\hat x$.
+# each channel. Batch norm is invariant under a *positive* scale; a negative one turns $\hat x$ into $-\hat x$.
 # :::

@@ -39,10 +39,9 @@ digits = load_digits().images[:200, None] / 16  # (200, 1, 8, 8)
 # y[n,c,i,j] = \max_{p,q}\; x[n,\,c,\; is + p - P,\; js + q - P] ,
 # $$
 #
-# over the taps $(p, q)$ that lie inside the image. The last four words are worth a sentence of their own:
-# **padding never wins.** A convolution sees zeros outside the image. If a pool did so too, the zero would
-# beat every negative number near the edge. Implementations pad with $-\infty$ or, as here, keep a mask of
-# what is inside.
+# over those taps $(p, q)$ only that lie inside the image: **padding never wins.** A convolution sees zeros
+# outside the image. If a pool did so too, the zero would beat every negative number near the edge.
+# Implementations pad with $-\infty$ or, as here, keep a mask of what is inside.
 #
 # An image to compute with, kernel 2 and stride 2 first:
 
@@ -51,14 +50,16 @@ x = np.array([[1.0, 3, 2, 0], [4, 4, 1, 2], [0, 1, 5, 5], [2, 0, 5, 3]])[None, N
 y, cache = ops.max_pool2d_forward(x, kernel=2)  # the stride is the kernel unless another is given
 print(y[0, 0], cache.winner[0, 0], sep="\n")
 assert (y[0, 0] == [[4, 2], [2, 5]]).all()
+assert (cache.winner[0, 0] == [[2, 0], [2, 0]]).all()
 assert (ops.max_pool2d_forward(-x, kernel=3, stride=2, padding=1)[0] <= 0).all()
 
 # %% [markdown]
 # The cache holds who won: the number of the tap, counted row by row. Three of the four windows have *two or
 # three* winners. In the first, 4 stands at taps 2 and 3, and tap 2 is noted. That is the sign `>` in the
-# code below: a rival has to be truly larger, so the first maximum stays. NaN, for which every comparison is
-# false, is let through by a clause of its own: a network that has produced NaN should show it, not hide it
-# in a pool.
+# code of {py:func}`senumpy.ops.max_pool2d_forward`: a rival has to be truly larger, so the first maximum
+# stays. NaN, for which every comparison is false, is let through by a clause of its own: a network that has
+# produced NaN should show it, not hide it in a pool. (`.real` is for the complex step of
+# [lesson 2](02_gradients_and_checking.py).)
 
 # %%
 show(ops.max_pool2d_forward)
@@ -114,12 +115,13 @@ for name in ("last-maximum", "ties-share-evenly", "ties-all-get-it"):
     assert not convention.ok
 
 # %% [markdown]
-# So the first maximum is a convention, no theorem: this library and PyTorch's pools follow it. (PyTorch
-# itself is of two minds: its `amax` shares evenly.) One has to pick, since a gradient that depends on the
-# implementation makes two correct programs drift apart in training.
+# So that the first maximum takes all is a convention, not a theorem. It is that of
+# {py:func}`senumpy.ops.max_pool2d_backward` and of PyTorch's pools. (PyTorch itself is of two minds: its
+# `amax` shares evenly.) One has to pick, since a gradient that depends on the implementation makes two
+# correct programs drift apart in training.
 #
 # Are ties rare? On real numbers drawn at random, yes. Pixels and activations are not drawn like that. Here
-# is the part of windows with a tie, in 200 digits, and behind a random convolution with batch norm and ReLU
+# is the share of windows with a tie, in 200 digits, and behind a random convolution with batch norm and ReLU
 # (of $7 \times 7$ pixels each, on which the windows lie symmetrically):
 
 
@@ -146,10 +148,10 @@ assert shares["digits"][0] > 0.2
 assert shares["conv, batch norm, ReLU"][0] > 0.1 > shares["conv, batch norm, ReLU"][1]
 
 # %% [markdown]
-# They are common. Most of those behind the ReLU are windows where everything is off, and a maximum of 0 is a
-# tie of all taps. Those are harmless: whoever gets the gradient is an entry at which the ReLU was off, and
-# the ReLU passes nothing on. What is left are the blank margins of the digits, where neighbouring pixels see
-# the same nothing.
+# They are common. In the digits, full ink stands beside full ink. Most ties behind the ReLU are windows where
+# everything is off, and a maximum of 0 is a tie of all taps. Those are harmless: whoever gets the gradient is
+# an entry at which the ReLU was off, and the ReLU passes nothing on. What is left are the blank margins of
+# the digits, where neighbouring pixels see the same nothing.
 #
 # ## Same size, other windows
 #
@@ -192,9 +194,9 @@ print(f"{(torch_like == caffe_like).mean():.0%} of the values are equal")
 assert (torch_like != caffe_like).any()
 
 # %% [markdown]
-# Load the authors' weights into a network with the other pool, and everything runs, only a little worse. The
-# sizes agree and the numbers don't: such errors are found by comparing *values* with a known network, or not
-# at all.
+# Load the authors' weights into a network with the other pool, and everything runs, on other numbers than
+# those it was trained with. The sizes agree and the numbers don't: such errors are found by comparing
+# *values* with a known network, or not at all.
 #
 # ## The average, backwards
 #
@@ -204,9 +206,9 @@ assert (torch_like != caffe_like).any()
 # y[n,c,i,j] = \frac{1}{D[i,j]} \sum_{p,q} x[n,\,c,\; is + p - P,\; js + q - P] .
 # $$
 #
-# Is $D$ always $k^2$? Or the number of taps inside the image? Both exist, as `count_include_pad`, and they
-# differ along the edge. Take an image of ones: if zeros of the padding count, the average of ones is not
-# one.
+# Is the divisor $D$ always $k^2$? Or the number of taps inside the image? Both exist, as `count_include_pad`,
+# and they differ along the edge. Take an image of ones: if zeros of the padding count, the average of ones is
+# not one.
 
 # %%
 flat = np.ones((1, 1, 5, 5))
@@ -216,10 +218,11 @@ for include in (True, False):
     np.testing.assert_allclose(y[0, 0, 0, :2], (4 / 9, 6 / 9) if include else 1)
 
 # %% [markdown]
-# What hangs over the edge in ceil mode counts in neither case. The derivation is one line, because the
-# operation is linear: $x[a]$ stands in every window that contains it, with the factor $1/D$ of that window,
-# and so it collects $dy/D$ from each. Or in the words of lesson 6: dividing by $D$ is its own adjoint, the
-# adjoint of summing is copying, and the adjoint of overlapping is `+=`.
+# What hangs over the padded image in ceil mode counts in neither case. The derivation of
+# {py:func}`senumpy.ops.avg_pool2d_backward` is one line, because the operation is linear: $x[a]$ stands in
+# every window that contains it, with the factor $1/D$ of that window, and so it collects $dy/D$ from each. Or
+# in the words of lesson 6: dividing by $D$ is its own adjoint, the adjoint of summing is copying, and where
+# windows overlap the copies are added, `+=`.
 
 # %%
 show(ops.avg_pool2d_backward)
@@ -231,10 +234,11 @@ dx = ops.avg_pool2d_backward(dy, cache).dx
 np.testing.assert_allclose((dy * y).sum(), (dx * x).sum())  # the test of lesson 6
 
 # %% [markdown]
-# Compare the two pools on a digit. Both receive the same upstream gradient. The maximum picks a few entries
-# and hands them everything; the average hands a ninth to everybody, and the overlaps show.
+# Compare the two pools on a digit. Both receive the same upstream gradient (red is positive, blue negative).
+# The maximum picks a few entries and hands them everything; the average hands a ninth to everybody, and where
+# windows overlap the shares add up.
 
-# %% tags=["hide-input"] mystnb={"image": {"alt": "Four images: a handwritten digit of 8 by 8 pixels; a random signed upstream gradient of 4 by 4; the gradient through the maximum, which is zero but for a few strongly coloured pixels on the strokes; the gradient through the average, pale and spread over all pixels."}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Four images: a handwritten digit of 8 by 8 pixels; a random signed upstream gradient of 4 by 4; the gradient through the maximum, which is zero but for at most one pixel for each window, most of them on the strokes and as strongly coloured as dy; the gradient through the average, pale and spread over all pixels."}}
 x = digits[3:4]
 y, max_cache = ops.max_pool2d_forward(x, kernel=3, stride=2, padding=1)
 _, avg_cache = ops.avg_pool2d_forward(x, kernel=3, stride=2, padding=1)
@@ -250,7 +254,7 @@ for ax, title in zip(axes, ("x", "dy", "dx, maximum", "dx, average"), strict=Tru
     ax.set_title(title)
     ax.set(xticks=[], yticks=[])
     ax.spines[:].set(visible=True, color="0.7")
-fig.colorbar(shown, ax=axes[3], shrink=0.7)
+fig.colorbar(shown, ax=axes[3], shrink=0.7, label="gradient")
 assert (through_max != 0).sum() <= y.size < (through_avg != 0).sum() == x.size
 np.testing.assert_allclose(through_max.sum(), dy.sum())
 plt.show()

@@ -44,6 +44,16 @@ labels = digits.target.astype(np.int64)
 # There is nothing to derive any more. Each operation turns the gradient of its result into those of its
 # arguments; the gradient by $u$ that batch norm returns is the upstream gradient of the convolution. Walk
 # the chain from its end, hand on what you get, and keep the parameters' gradients as you pass:
+#
+# $$
+# \begin{aligned}
+# dy &\xrightarrow{\ \text{ReLU}\ } dv, \\
+# dv &\xrightarrow{\ \text{BN}\ } du,\, d\gamma,\, d\beta, \\
+# du &\xrightarrow{\ \text{conv}\ } dx,\, dw .
+# \end{aligned}
+# $$
+#
+# This is {py:func}`senumpy.ops.conv_bn_relu_backward`:
 
 # %%
 show(ops.conv_bn_relu_backward)
@@ -82,8 +92,8 @@ for name in ("no-relu-mask", "constant-statistics"):
 show(ops.residual_add_backward)
 
 # %% [markdown]
-# Why `contiguous(dy)` twice, which makes two copies, where `return dy, dy` has the same numbers? Because
-# "the same numbers" would be the same *memory*. A ReLU that saves time by zeroing its upstream gradient in
+# Why does {py:func}`senumpy.ops.residual_add_backward` make two copies, by `contiguous(dy)` twice, where
+# `dy, dy` has the same numbers? Because that would be the same *memory*. A ReLU that saves time by zeroing its upstream gradient in
 # place does no harm in a plain network. In a residual one, it wipes out entries of the shortcut's gradient
 # as well. A popular textbook's code has this very ReLU:
 
@@ -107,12 +117,13 @@ print(*report.reasons, sep="\n")
 assert not report.ok
 
 # %% [markdown]
-# A gradient check of the ReLU alone, which compares only numbers, would have passed it. So the checker here
-# also asks whether a backward function leaves its arguments alone.
+# A gradient check of the ReLU alone that compares only numbers passes it ([lesson 3](03_linear_and_loss.py)).
+# So the checker here also asks whether a backward function leaves its arguments alone.
 #
 # ## A whole unit
 #
-# The unit of the smaller ResNets, put together from parts; `residual=False` leaves the plus sign out.
+# The unit of the smaller ResNets, called the *basic block*, put together from parts; `residual=False` leaves
+# the plus sign out.
 
 
 # %%
@@ -170,10 +181,11 @@ assert report.ok
 # passed a single weight.
 #
 # How large are the others? Here batch norm and the plus sign work hand in hand. Each branch ends with batch
-# norm, so it adds about the same variance, say 1, and after $k$ units the signal has variance $k$. The
-# branch of the next unit begins by normalising: it divides by $\sqrt k$, and so its $J$ is proportional to
-# $1/\sqrt k$. The later a unit, the closer it is to the identity. If the two parts of $(I + J)^{\mathsf T}
-# dz$ are about at right angles, the squared length grows by $1 + c/k$ per unit, and
+# norm, so it adds about the same variance, say 1, and after $k$ units the signal has variance $k$. The next
+# unit's batch norm divides what comes of this signal by a deviation that is proportional to $\sqrt k$, and so
+# its $J$ is proportional to $1/\sqrt k$. The later a unit, the closer it is to the identity. If the two parts
+# of $(I + J)^{\mathsf T} dz$ are about at right angles, unit $k$ multiplies the squared length by $1 + c/k$
+# with some constant $c$, and
 #
 # $$
 # \prod_{k=1}^{L} \Big(1 + \frac{c}{k}\Big) \approx L^{c} \quad\text{instead of}\quad \rho^{2L} :
@@ -231,27 +243,32 @@ assert norms["plain, no batch norm"][0] < 1e-4
 plt.show()
 
 # %% [markdown]
-# All three as predicted. Without batch norm, weights that are 20 % too small let the gradient vanish. *With*
-# batch norm it does not vanish, as one often reads: it **explodes** on its way down, by the same factor in
-# each unit, a straight line on the logarithmic axis. One learning rate cannot suit both ends. The residual
-# network's gradient grows, too, but its curve bends: most of the growth happens in the first few units,
-# where $k$ is small. Is it a power of the depth? Then each doubling of the depth must multiply it by the
-# same number, while the plain network's is about squared.
+# All three behave as predicted. Without batch norm, weights that are 20 % too small let the gradient vanish.
+# In the plain network *with* batch norm it doesn't vanish, contrary to what one often reads. It **explodes**
+# on its way down, by about the same factor in each unit: a straight line on the logarithmic axis, and a
+# learning rate that suits one end hardly suits the other. The residual network's gradient grows, too, but its
+# curve bends: most of the growth happens in the first few units, where $k$ is small. Is it a power of the
+# depth? Then each doubling of the depth must multiply it by the same number, while the plain network's is
+# about squared.
 
 # %%
 for name in ("plain, batch norm", "residual"):
     growth = {L: gradient_norms(name, units=L)[0] for L in (8, 16, 32)}
     print(f"{name:18}", "   ".join(f"{L} units: {value:.3g}" for L, value in growth.items()))
-    if name == "residual":
-        assert growth[32] / growth[16] < 4
-    else:
-        assert growth[32] / growth[16] > 20
+    first, second = growth[16] / growth[8], growth[32] / growth[16]
+    if name == "residual":  # multiplied by the same number
+        assert abs(second / first - 1) < 0.25
+    else:  # squared
+        assert abs(np.log(growth[32]) / np.log(growth[16]) - 2) < 0.3
+        assert second > 4 * first
 
 # %% [markdown]
 # ## Does it train better?
 #
-# The proof is in the training loss. Four small networks see the same batches of digits for 80 steps of
-# gradient descent: plain and residual, with 3 units (8 layers) and with 12 (26 layers).
+# Compare training losses. Four small networks see the same batches of digits for 80 steps of gradient
+# descent with momentum ([lesson 15](15_training.py)): plain and residual, with 3 units (8 layers) and with 12
+# (26 layers). Behind the units each channel is averaged over its pixels ([lesson 11](11_squeeze.py)), and a
+# linear layer makes ten scores of the averages.
 
 
 # %%
@@ -308,11 +325,12 @@ plt.show()
 # %% [markdown]
 # There is the finding of the opening question, in seconds and on digits: *plain, the deeper network is
 # worse; residual, it is better.* It cannot be overfitting, since these are losses on the training images.
-# The plain network of 26 layers contains good solutions and can't get at them.
+# The plain network of 26 layers contains good solutions and can't get at them. (This is one draw of weights
+# and batches; with eight other seeds in place of 2 and 3 the four networks came out in the same order.)
 #
-# SE blocks will sit on the branch, in front of the plus sign ([lesson 14](14_se_resnet.py)). You can see
-# already why that is a good place: whatever a gate between 0 and 1 does to the branch, the path around it
-# stays open.
+# SE blocks will sit on the branch, in front of the plus sign ([lesson 14](14_se_resnet.py)). One reason why
+# that is a good place can be seen already: whatever a gate between 0 and 1 does to the branch, the path
+# around it stays open.
 #
 # ## Summary
 #
@@ -334,9 +352,9 @@ plt.show()
 #
 # :::{admonition} Answer
 # :class: dropdown
-# $F(x) = \beta = 0$, so $y = \mathrm{relu}(x) = x$ behind another ReLU, and $dx = dz$: at the start the
-# network is as shallow as its stem. $d\gamma = \sum dz\,\hat x$ is not zero, so $\gamma$ moves with the
-# first step. The other weights of the branch have gradient 0 until it has. Many implementations start like
+# $F(x) = \beta = 0$ (as $\beta$ starts at 0), so $y = \mathrm{relu}(x)$, which is $x$ behind another ReLU,
+# and $dx = dz$: at the start the network is as shallow as its stem. $d\gamma$ is the sum of $dz$ times the
+# normalised values, which is not zero, so $\gamma$ moves with the first step. The other weights of the branch have gradient 0 until it has. Many implementations start like
 # that; the paper doesn't.
 # :::
 #
@@ -345,9 +363,9 @@ plt.show()
 #
 # :::{admonition} Answer
 # :class: dropdown
-# The parameters' gradients of the last unit are right in any case: `dz` takes no part in them. In a network
-# of one unit only $dx$ is wrong, and with it the stem. In a network of ten units everything below the tenth
-# is. A test that looks at the top unit's weights alone sees nothing.
+# The gradients of the last unit's parameters are right in any case: the sum `dx + dz` takes no part in them.
+# In a network of one unit only $dx$ is wrong, and with it the stem. In a network of ten units everything
+# below the tenth is. A test that looks at the top unit's weights alone sees nothing.
 # :::
 #
 # 3. Estimate $\rho$ per unit from the line of the plain network with batch norm. How deep may such a network

@@ -70,7 +70,7 @@ def answer_subject(job: dict[str, Any]) -> tuple[dict[str, Any], Any]:
     Parameters
     ----------
     job : dict
-        ``subject``, ``text``, ``label``, ``targets``, ``module`` (of the reference), ``seed``, ``timeout``.
+        ``subject``, ``text``, ``label``, ``targets``, ``seed``, ``timeout``.
 
     Returns
     -------
@@ -79,7 +79,7 @@ def answer_subject(job: dict[str, Any]) -> tuple[dict[str, Any], Any]:
     notes : list of dict
         For each case ``conduct``.
     """
-    from senumpy.coursework.subjects import SUBJECTS
+    from senumpy.coursework.subjects import SUBJECTS, AnswerError
 
     subject = SUBJECTS[job["subject"]]
     cases = subject.cases(job["seed"])
@@ -93,8 +93,11 @@ def answer_subject(job: dict[str, Any]) -> tuple[dict[str, Any], Any]:
     for number, case in enumerate(cases):
         answer, found = Answer(), dict[str, Any]()
 
-        def work(case: Any = case, found: dict[str, Any] = found) -> None:
-            found.update(subject.run(functions, case))
+        def work(case: Any = case, answer: Answer = answer, found: dict[str, Any] = found) -> None:
+            try:
+                found.update(subject.run(functions, case))
+            except AnswerError as error:
+                answer.conduct.append(Conduct("type", str(error)))
 
         guarded(work, answer.conduct.append, timeout=job["timeout"])
         arrays |= {f"{number}/{name}": np.asarray(value) for name, value in found.items()}

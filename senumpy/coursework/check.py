@@ -12,9 +12,9 @@ from senumpy.coursework.catalogue import exercise_named
 from senumpy.coursework.examine import RefusedError, examine
 from senumpy.coursework.exercise import Exercise
 from senumpy.coursework.feedback import Feedback, plain_text
-from senumpy.coursework.ops_task import OpTask, op_of
+from senumpy.coursework.ops_task import OpTask
 from senumpy.coursework.sandbox import Reply, Sandbox
-from senumpy.coursework.strip import NOT_BEGUN
+from senumpy.coursework.strip import NOT_BEGUN, student_text
 from senumpy.coursework.subject_task import SubjectTask
 from senumpy.coursework.verdict import Status, Verdict
 
@@ -84,15 +84,13 @@ class Checker:
             return _without(exercise, "refused", str(error))
         task = self._task(exercise)
         reply = self._sandbox.run(task.work, task.job(text, label))
-        stopped = _stopped(exercise, reply, label)
+        stopped = _stopped(exercise, reply, text, label)
         if stopped is not None:
             return stopped
 
         def more(round_: int) -> list[Any]:
             again = self._sandbox.run(task.work, task.job(text, label, round_))
-            return (
-                [] if _stopped(exercise, again, label) else task.outcomes(again.arrays, again.notes, round_)
-            )
+            return task.outcomes(again.arrays, again.notes, round_) if again.status == "done" else []
 
         feedback = task.feedback(task.outcomes(reply.arrays, reply.notes), more)
         return Verdict(
@@ -108,28 +106,38 @@ class Checker:
     def _task(self, exercise: Exercise) -> Task:
         with self._lock:
             if exercise.name not in self._tasks:
-                op = op_of(exercise)
+                op = exercise.op
                 self._tasks[exercise.name] = (
                     SubjectTask(exercise, self.seed) if op is None else OpTask(exercise, op, self.seed)
                 )
             return self._tasks[exercise.name]
 
 
-def _stopped(exercise: Exercise, reply: Reply, label: str) -> Verdict | None:
+def _stopped(exercise: Exercise, reply: Reply, text: str, label: str) -> Verdict | None:
     """Return the verdict on an answer that gave nothing to judge; None on one that did."""
     if reply.status != "done":
         return _without(exercise, "error", f"{label}: {reply.message}")
     faults = [[entry for entry in note["conduct"] if entry[0] == "raised"] for note in reply.notes]
     if faults and all(faults):
         message = faults[0][0][1]
-        if NOT_BEGUN in message:
+        if NOT_BEGUN not in message:
+            # A forward that gave no cache explains what its backward then ran into.
+            found = [entry[1] for entry in reply.notes[0]["conduct"] if entry[0] == "type"]
+            return _without(exercise, "error", f"{label}: {found[0] if found else f'raised {message}'}")
+        if text.strip() == student_text(exercise).strip():
             return _without(exercise, "not begun", f"{exercise.name}: nothing is written yet")
-        return _without(exercise, "error", f"{label}: raised {message}")
+        line = f"{label}: it still raises NotImplementedError{_where(message)}"
+        return _without(exercise, "not begun", line)
     for note in reply.notes:
         for kind, message, _ in note["conduct"]:
             if kind in ("timeout", "exited", "crashed"):
                 return _without(exercise, "error", f"{label}: {message}")
     return None
+
+
+def _where(message: str) -> str:
+    """Return `` (file.py, line 12, ...)`` from the end of a message; empty where there is none."""
+    return message[message.rindex(" (") :] if message.endswith(")") and " (" in message else ""
 
 
 _HEADLINES: dict[Status, str] = {

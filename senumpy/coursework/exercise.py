@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from senumpy.verify.cases import OPS
+
 _TEXT = re.compile(
     r'^(?P<points>\d+) points?, level (?P<level>[123]), lesson (?P<lesson>\d+) "(?P<section>[^"]+)"'
     r"(?:; given: (?P<given>[\w, ]+))?$"
@@ -52,6 +54,12 @@ class Exercise:
     def file(self) -> str:
         """Name of the student's file."""
         return f"{self.name}.py"
+
+    @property
+    def op(self) -> str | None:
+        """The operation whose forward or backward it is; None for other exercises."""
+        op, _, side = self.name.rpartition("_")
+        return op if op in OPS and side in ("forward", "backward") else None
 
     @property
     def worth(self) -> str:

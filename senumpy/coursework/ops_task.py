@@ -13,7 +13,7 @@ from senumpy.coursework.extremes import extreme_calls
 from senumpy.coursework.feedback import Fault, Feedback
 from senumpy.coursework.verdict import example_arrays
 from senumpy.verify.calls import OpCall, call_of
-from senumpy.verify.cases import OPS, op_spec
+from senumpy.verify.cases import op_spec
 from senumpy.verify.conduct import Answer, Conduct, Record
 from senumpy.verify.evidence import diagnose_outcomes
 from senumpy.verify.judgement import LEVELS, Judgement
@@ -26,6 +26,8 @@ TIMEOUT = 5.0  # seconds a call
 FEW = 3  # kinds of calls that a student reads of
 # What a student may do without losing points: it is said, and left.
 _HARMLESS = ("alias", "printed", "overflow")
+# Where the docstring asks for what is harmless elsewhere.
+_ASKED = {"sigmoid": ("overflow",)}
 # What NumPy can lose precision by; other formats need hardware that it doesn't use.
 _LOSSES = ("float32", "float16", "Winograd")
 NEAR = 1e-4  # relative; a number as near as that is probably meant to be the right one
@@ -37,12 +39,6 @@ _BY_CONDUCT = {
 }
 
 Call = tuple[OpCall, str]
-
-
-def op_of(exercise: Exercise) -> str | None:
-    """Return the operation whose forward or backward an exercise is; None for other exercises."""
-    op, _, side = exercise.name.rpartition("_")
-    return op if op in OPS and side in ("forward", "backward") else None
 
 
 class OpTask:
@@ -61,7 +57,10 @@ class OpTask:
         self._gradients = exercise.name.endswith("_backward")
         self._bank = {mistake.name: mistake for mistake in MISTAKES if mistake.op == op}
         # Where results that share memory are a known mistake, they are one here.
-        self._harmless = tuple(kind for kind in _HARMLESS if _BY_CONDUCT.get(kind) not in self._bank)
+        asked = _ASKED.get(op, ())
+        self._harmless = tuple(
+            kind for kind in _HARMLESS if _BY_CONDUCT.get(kind) not in self._bank and kind not in asked
+        )
         self._expected: dict[int, list[Expectation]] = {}
         self._lock = threading.Lock()
 

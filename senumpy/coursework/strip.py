@@ -18,6 +18,8 @@ from senumpy.coursework.exercise import LEVELS, Exercise
 from senumpy.markers import Block, blocks, without_markers
 
 NOT_BEGUN = "your code goes here"
+_CONTRACT = """ Results are of the arguments' dtype, float32 or float64;
+nothing that is passed in is changed."""
 _ASSIGNMENTS = ast.Assign | ast.AnnAssign
 
 
@@ -28,7 +30,7 @@ def student_text(exercise: Exercise) -> str:
         exercise,
         _stripped(text, exercise),
         f"""
-Write {_listed(exercise.targets)}, and see:
+Write {_listed(exercise.targets)}.{_CONTRACT if exercise.op else ""} Then see:
 
     senumpy exercise check {exercise.name}
 """,

@@ -7,7 +7,7 @@ from typing import Any
 
 from senumpy.coursework.catalogue import exercises
 from senumpy.coursework.feedback import Feedback
-from senumpy.coursework.ops_task import OpTask, op_of
+from senumpy.coursework.ops_task import OpTask
 from senumpy.verify.cases import op_spec
 from senumpy.verify.conduct import Record
 from senumpy.verify.guard import guarded
@@ -21,7 +21,7 @@ def judge_functions(
 ) -> Feedback:
     """Return what is said of functions as an answer to an exercise; None stands for the reference's."""
     exercise = exercises()[name]
-    op = op_of(exercise)
+    op = exercise.op
     assert op is not None
     spec, task = op_spec(op), OpTask(exercise, op, seed)
     gradients = name.endswith("_backward")

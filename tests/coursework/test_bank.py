@@ -5,10 +5,9 @@ from __future__ import annotations
 import pytest
 
 from senumpy.coursework.catalogue import exercises
-from senumpy.coursework.ops_task import op_of
 from tests.coursework.bank import judge_functions, wrong_answers
 
-OPERATIONS = [name for name, exercise in exercises().items() if op_of(exercise)]
+OPERATIONS = [name for name, exercise in exercises().items() if exercise.op]
 # What a wrong forward of these does shows in the gradients alone: its y is right.
 ONLY_IN_GRADIENTS = {
     ("max_pool2d_forward", name) for name in ("last-maximum", "ties-share-evenly", "ties-all-get-it")

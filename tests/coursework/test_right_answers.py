@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from senumpy.coursework import Checker, exercises
-from senumpy.coursework.ops_task import op_of
 from senumpy.coursework.strip import solution_text
 from tests.coursework import wrong_answers, wrong_blocks
 
@@ -65,7 +64,7 @@ def test_every_exercise_has_answers_written_differently() -> None:
     different = [parts(path)[0] for path in ANSWERS if likeness(path) < LIKE]
     assert len(different) >= 90
     assert set(different) == set(exercises())
-    assert all(different.count(n) >= 2 for n, exercise in exercises().items() if op_of(exercise))
+    assert all(different.count(n) >= 2 for n, exercise in exercises().items() if exercise.op)
 
 
 @pytest.mark.parametrize(
@@ -91,12 +90,22 @@ def test_a_wrong_answer_fails_and_its_wrong_results_are_named(
 
 def test_there_are_wrong_answers_to_every_operation() -> None:
     assert len(WRONG) >= 40
-    assert {entry[0] for entry in WRONG} == {name for name, e in exercises().items() if op_of(e)}
+    assert {entry[0] for entry in WRONG} == {name for name, e in exercises().items() if e.op}
+
+
+def test_an_overflow_costs_the_points_where_the_docstring_asks_for_none(checker: Checker) -> None:
+    naive = b"import numpy as np\ndef sigmoid_forward(x):\n    return 1 / (1 + np.exp(-x)), None\n"
+    verdict = checker.check("sigmoid_forward", naive, label="sigmoid_forward.py")
+    assert verdict.status == "failed"
+    assert "a number overflows to infinity on the way" in verdict.line
 
 
 def test_an_overflow_that_harms_nothing_is_a_remark(checker: Checker) -> None:
-    naive = b"import numpy as np\ndef sigmoid_forward(x):\n    return 1 / (1 + np.exp(-x)), None\n"
-    verdict = checker.check("sigmoid_forward", naive, label="sigmoid_forward.py")
+    text = (
+        "import numpy as np\ndef relu_backward(dy, cache):\n"
+        "    np.exp(np.full(2, 1e4))\n    return dy * cache.mask\n"
+    )
+    verdict = checker.check("relu_backward", text.encode(), label="r.py")
     assert verdict.ok
     assert "Not counted: a number overflows to infinity on the way" in verdict.feedback
 

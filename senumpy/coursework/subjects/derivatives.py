@@ -149,7 +149,7 @@ COMPLEX_STEP = Subject(
         ),
         _wrong_complex(
             "h-ignored",
-            "The argument h is not used: the step is always 1e-30.",
+            "The argument h is not used: the step is always the same.",
             lambda f, x, v, h=H: f(x + 1j * (1e-30 * v)).imag.ravel() / 1e-30,
         ),
         _wrong_complex(
