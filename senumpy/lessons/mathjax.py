@@ -39,6 +39,10 @@ CONFIGURATION = {
         "enableComplexity": False,
         "enableExplorer": False,
         "enableAssistiveMml": True,
+        # Settings of the menu win over the options above, though there is no menu.
+        "menuOptions": {
+            "settings": {"speech": False, "braille": False, "enrich": False, "assistiveMml": True}
+        },
         "ignoreHtmlClass": "tex2jax_ignore|mathjax_ignore|document",
         "processHtmlClass": "tex2jax_process|mathjax_process|math|output_area",
     },
