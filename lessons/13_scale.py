@@ -9,7 +9,8 @@
 # # 13. Scale, and the gradient's two paths
 #
 # **Question.** An SE block multiplies an image by gates that were computed from that same image. What is the
-# derivative of such a product, and how can one of its two terms be missing from published code and nobody notice?
+# derivative of such a product, and how can one of its two terms be missing from published code and nobody
+# notice?
 #
 # *Paper: section 3.2, equation 4; figure 1.*  Reading time: 13 minutes.
 
@@ -197,7 +198,7 @@ assert np.isclose(lower, ops.squeeze_excite_backward(dy, cache).du[pixel], rtol=
 # **In general.** $u$ reaches $y$ on two paths, and by the chain rule the gradients of all paths to one
 # variable add up:
 
-# %% tags=["hide-input"] mystnb={"image": {"alt": "Diagram of the block. From u one arrow runs straight to the multiplication that gives y, labelled path 1, the scale. Another leaves u for z, the squeeze, then s, the excitation, and enters the same multiplication, labelled path 2, the gate."}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Diagram of the block. From u one arrow runs straight to the multiplication that gives y, labelled path 1, what is scaled. Another leaves u for z, the squeeze, then s, the excitation, and enters the same multiplication, labelled path 2, the gate."}}
 fig, ax = plt.subplots(figsize=(7, 2.3))
 ax.set_axis_off()
 ax.set_xlim(0, 10)
@@ -238,9 +239,10 @@ plt.show()
 # send it on to $u$.
 #
 # Try it with pencil first. One channel, two pixels $u = (1, 3)$, $W_1 = W_2 = 1$, $\bar y = (2, -1)$. Then
-# $z = 2$, $s = \sigma(2) = 0.881$, $\sigma'(2) = 0.105$. Path 1 gives $0.881 \cdot (2, -1) = (1.762, -0.881)$.
-# Path 2: $\bar s = 2 \cdot 1 - 1 \cdot 3 = -1$, times 0.105 makes $\bar z = -0.105$, half of it for each pixel:
-# $-0.052$. Together $(1.709, -0.933)$, and the numerical derivative agrees:
+# $z = 2$, $s = \sigma(2) = 0.881$, $\sigma'(2) = 0.105$. Path 1 gives
+# $0.881 \cdot (2, -1) = (1.762, -0.881)$. Path 2: $\bar s = 2 \cdot 1 - 1 \cdot 3 = -1$, times 0.105 makes
+# $\bar z = -0.105$, half of it for each pixel: $-0.052$. Together $(1.709, -0.933)$, and the numerical
+# derivative agrees:
 
 # %%
 one = np.ones((1, 1))
@@ -253,10 +255,11 @@ print(np.round(slopes, 3))
 assert np.allclose(slopes, [1.709, -0.933], atol=1e-3)
 
 # %% [markdown]
-# The exercise `squeeze_excite_backward` asks for these gradients in full. If a check has sent you here because
-# your `du` is $s\,\bar y$ alone: no factor is wrong in it, a *summand* is missing. Look at the diagram again and
-# ask where $\bar s$ has to go after it has served $W_1$ and $W_2$. Write it before you unfold the library's
-# version, which is shorter than the formula: three calls of gradients that you know, and a sum.
+# The exercise `squeeze_excite_backward` asks for these gradients in full. If a check has sent you here
+# because your `du` is $s\,\bar y$ alone: no factor is wrong in it, a *summand* is missing. Look at the
+# diagram again and ask where $\bar s$ has to go after it has served $W_1$ and $W_2$. Write it before you
+# unfold the library's version, which is shorter than the formula: three calls of gradients that you know, and
+# a sum.
 
 # %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show the library's code", "code_prompt_hide": "Hide it"}
 show(ops.squeeze_excite_backward)
@@ -267,9 +270,9 @@ show(ops.squeeze_excite._backward)
 #
 # The forgotten path is no invention. It stands in a NumPy SE-ResNet that is in circulation. Here is the
 # mistake, and a test that looks strict enough: the gradient of a block on 56x56 pixels, as in the first stage
-# of SE-ResNet-50, against the right one, entry by entry, with a relative and an absolute tolerance of 0.01. Two
-# more tests compare not entries but the derivative along directions $v$ of length 1, $\langle \bar u, v
-# \rangle$: random ones, and random ones that are constant over each map.
+# of SE-ResNet-50, against the right one, entry by entry, with a relative and an absolute tolerance of 0.01.
+# Two more tests compare not entries but the derivative along directions $v$ of length 1,
+# $\langle \bar u, v \rangle$: random ones, and random ones that are constant over each map.
 
 
 # %%
@@ -351,8 +354,9 @@ plt.show()
 # %% [markdown]
 # The left panel follows from the formula. With a random signed $\bar y$, the sum $\bar s$ over $HW$ terms
 # grows like $\sqrt{HW}$; divided by $HW$, what is missing at a pixel shrinks like $1/\sqrt{HW}$. On large
-# images it dives under any fixed tolerance. Nothing has become right. Does it matter, then? In training, $\bar y$ is not white noise: what comes back from a global average pool
-# is *the same at all pixels of a channel*. Then the terms of $\bar s$ do not cancel:
+# images it dives under any fixed tolerance. Nothing has become right. Does it matter, then? In training,
+# $\bar y$ is not white noise: what comes back from a global average pool is *the same at all pixels of a
+# channel*. Then the terms of $\bar s$ do not cancel:
 
 # %%
 arguments = random_block(56)
@@ -371,12 +375,13 @@ for name, dy in (
 #
 # ## Directions that see it
 #
-# A numerical check compares $\langle \bar u, v \rangle$ with a difference quotient along $v$. The missing term
-# is constant over each map. Against a random $v$ its contributions cancel, and at 56x56 such checks pass at
-# this tolerance. Along a $v$ that is constant over each map too, all $HW$ of them add up: the error remains
-# about 30 % of the derivative itself, whatever the size. So a good checker does not rely on luck. Beside
-# Gaussian directions it uses structured ones, constant over space, constant over one channel, single entries,
-# and a tolerance near rounding, which the complex step affords ([lesson 2](02_gradients_and_checking.py)).
+# A numerical check compares $\langle \bar u, v \rangle$ with a difference quotient along $v$. The missing
+# term is constant over each map. Against a random $v$ its contributions cancel, and at 56x56 such checks pass
+# at this tolerance. Along a $v$ that is constant over each map too, all $HW$ of them add up: the error
+# remains about 30 % of the derivative itself, whatever the size. So a good checker does not rely on luck.
+# Beside Gaussian directions it uses structured ones, constant over space, constant over one channel, single
+# entries, and a tolerance near rounding, which the complex step affords ([lesson
+# 2](02_gradients_and_checking.py)).
 
 # %%
 arguments = random_block(56, channels=8)
@@ -417,8 +422,8 @@ assert "gate path" in small.reasons[0]
 #    :::{admonition} Answer
 #    :class: dropdown
 #    All whose influence on the loss does not pass the $u$ of any SE block: what comes after the last block's
-#    multiplication, and $W_1, b_1, W_2, b_2$ of this block, whose gradients need $\bar s$ but not path 2. What
-#    stands before the last SE block gets a wrong gradient, also the weights of the SE blocks before.
+#    multiplication, and $W_1, b_1, W_2, b_2$ of this block, whose gradients need $\bar s$ but not path 2.
+#    What stands before the last SE block gets a wrong gradient, also the weights of the SE blocks before.
 #    :::
 #
 # 2. When is path 2 zero although the code is right and the hidden units are on?
@@ -435,6 +440,6 @@ assert "gate path" in small.reasons[0]
 #    :::{admonition} Answer
 #    :class: dropdown
 #    If the pixel is not the maximum of its map, the gates stay and only one entry of $y$ moves: path 2 is
-#    zero there. If it is the maximum, $z$ rises by all of the nudge, and not by $1/(HW)$ of it. Path 2 is then
-#    concentrated on one pixel a channel. Set `operator="max"` in `block`'s squeeze and look.
+#    zero there. If it is the maximum, $z$ rises by all of the nudge, and not by $1/(HW)$ of it. Path 2 is
+#    then concentrated on one pixel a channel. Set `operator="max"` in `block`'s squeeze and look.
 #    :::

@@ -9,10 +9,11 @@
 # # 17. What SE costs, on paper and on the clock
 #
 # **Question.** The paper's SE-ResNet-50 does 3.87 billion multiply-adds an image, ResNet-50 does 3.86: a
-# quarter of a percent more. The same paper reports a training step that takes 10 % longer, and frameworks
-# on a processor have been measured at 13 to 43 %. Where does the time go, if not into arithmetic?
+# quarter of a per cent more. The same paper reports a training step that takes 10 % longer, and PyTorch on a
+# processor has been measured at 13 to 43 %. Where does the time go, if not into arithmetic?
 #
-# *Paper: section 4 with equation 5; section 6, tables 10, 13, 15 and 16.*  Reading time: 14 minutes.
+# *Paper: section 4, equation 5; section 6, tables 10 and 15; section 7, table 16 and figure 6.*
+# Reading time: 14 minutes.
 
 # %%
 import statistics
@@ -41,8 +42,8 @@ _ = threadpool_limits(1)  # one core for everybody: times can be compared
 #
 # $$\frac{2}{r}\sum_{s=1}^{S} N_s\, C_s^2 .$$
 #
-# Biases are left out; there are so few of them that they change no digit that one would quote. ResNet-50
-# has 3, 4, 6 and 3 residual units of 256, 512, 1024 and 2048 channels, and the paper takes $r = 16$.
+# Biases, $C/r + C$ a block, are left out. ResNet-50 has 3, 4, 6 and 3 residual units of 256, 512, 1024 and
+# 2048 channels, and the paper takes $r = 16$.
 
 # %%
 N_s = np.array([3, 4, 6, 3])
@@ -67,17 +68,20 @@ def by_stage(cost, field, *kinds):
 
 counted = by_stage(se, "parameters", "SE fc1", "SE fc2")
 assert np.array_equal(counted, added)
+assert f"{added[3] / added.sum():.1%}" == "62.5%"
 
 base = plain.total("parameters")
+assert base == 25_557_032
 assert se.total("parameters") - base == added.sum() == 2_514_944
 for text, number in (("all stages", added.sum()), ("without the last stage", added[:3].sum())):
     print(f"{text:<24}{number:>10,} parameters more: {100 * number / base:5.2f} % of {base:,}")
 
 # %% [markdown]
-# These are the paper's "about 10 %" and "about 4 %". The square in equation 5 puts most of the parameters
-# where the network is widest: the last stage alone holds 62.5 % of them. The paper reports that leaving SE
-# out there costs less than 0.1 points of top-5 accuracy. Its figure 6 shows a reason ([lesson
-# 16](16_gates.py)): in the last blocks the gates hardly depend on what is in the image.
+# Rounded, these are the paper's 10 % and 4 %. (With biases, as in [lesson 14](14_se_resnet.py), it is 9.90
+# %.) The square in equation 5 puts most of the parameters where the network is widest: the last stage alone
+# holds 62.5 % of them. The paper reports that leaving SE out there costs less than 0.1 points of top-5
+# accuracy. Its figure 6 shows a reason ([lesson 16](16_gates.py)): in the last two blocks the gates hardly
+# depend on the class.
 #
 # ## Multiply-adds
 #
@@ -92,13 +96,14 @@ assert np.array_equal(fc, added)  # each weight once an image
 assert np.array_equal(scale, N_s * C_s * np.array([56, 28, 14, 7]) ** 2)
 
 macs, macs_se = plain.total("multiply_adds"), se.total("multiply_adds")
+assert (macs, macs_se - macs) == (3_857_973_248, 8_034_304)
 print(f"ResNet-50 {macs / 1e9:.3f} G, SE-ResNet-50 {macs_se / 1e9:.3f} G multiply-adds")
 print(f"SE: {fc.sum() / 1e6:.2f} M in the excitation, {scale.sum() / 1e6:.2f} M in the scale,", end=" ")
 print(f"{100 * (macs_se - macs) / macs:.2f} % together")
 
 # %% [markdown]
-# Rounded, this is the paper's 3.86 and 3.87 ("GFLOPs" there are multiply-adds). Its 0.26 % is computed from
-# the rounded numbers, which is why it is a little more than the count. Look at what is dear in which stage:
+# Rounded, this is the paper's 3.86 and 3.87 ("GFLOPs" there are multiply-adds). Its 0.26 % follows from the
+# rounded numbers, which is why it is a little more than the count. Look at what is dear in which stage:
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Two bar charts over stages 2 to 5 of SE-ResNet-50. Left: parameters added by SE rise from 0.02 to 1.57 million, most of them in the last stage. Right: SE's multiply-adds, where the scale dominates the early stages with 2.4 million and the excitation the last one."}}
 fig, (left, right) = plt.subplots(1, 2, figsize=(7, 2.9))
@@ -106,7 +111,7 @@ stages = np.arange(2, 6)
 left.bar(stages, added / 1e6, width=0.65)
 for stage, number in zip(stages, added, strict=True):
     left.text(stage, number / 1e6 + 0.03, f"{number / 1e6:.2f}", ha="center")
-left.set(xlabel="stage", ylabel="parameters added (millions)", xticks=stages)
+left.set(xlabel="stage", ylabel="parameters added (millions)", xticks=stages, ylim=(0, 1.8))
 right.bar(stages, scale / 1e6, width=0.65, label="scale", color="C5")
 right.bar(stages, fc / 1e6, width=0.65, bottom=scale / 1e6, label="excitation", color="C0")
 right.set(xlabel="stage", ylabel="multiply-adds an image (millions)", xticks=stages)
@@ -116,14 +121,14 @@ plt.show()
 
 # %% [markdown]
 # Parameters and arithmetic pull in opposite directions: early stages have large images and few channels,
-# late ones the reverse. And both leave the question open. A quarter of a percent can't be 10 %.
+# late ones the reverse. And both leave the question open. A quarter of a per cent can't be 10 %.
 #
 # ## The third cost: trips to memory
 #
 # A processor multiplies much faster than it fetches. Take the scale, $\tilde x = s\,u$: for every
 # multiplication it reads four bytes and writes four. A $3\times3$ convolution with 64 channels reads and
 # writes the same eight bytes per entry, but does $9 \cdot 64 = 576$ multiply-adds between. Counting
-# multiply-adds and calling it cost assumes that the memory is free.
+# multiply-adds and calling it cost assumes that memory is free.
 #
 # So measure both limits of this machine, on one core: how fast it multiplies (a large matrix product) and
 # how fast it copies (a large array). Times are **medians** of several runs, which one disturbed run doesn't
@@ -143,7 +148,7 @@ def in_turns(contenders, repeats=7):
 
 
 rng = np.random.default_rng(17)
-N, C, H = 4, 256, 56  # a quarter of the batch, else the widest activation of a SE-ResNet-50
+N, C, H = 4, 256, 56  # four images, of the largest activation that SE meets in SE-ResNet-50
 
 
 def normal(*shape, scale=1.0):
@@ -163,7 +168,7 @@ print(
 )
 
 # %% [markdown]
-# Now three operations at $56\times56$ and what each limit says that they take at least.
+# Now four operations at $56\times56$, and what each limit says that they take at least.
 
 # %%
 s, _ = ops.excitation_forward(ops.squeeze_forward(u)[0], w1, None, w2, None)
@@ -189,7 +194,7 @@ for name, (_, count, size) in work.items():
     print(f"{name:<19} at least {arithmetic:6.3f} ms to multiply, {traffic:6.3f} ms to fetch;", end=" ")
     print(f"measured {1e3 * measured[name]:6.2f} ms")
 
-# %% tags=["hide-input"] mystnb={"image": {"alt": "For four operations, on a logarithmic axis of milliseconds: the least time by arithmetic, the least time by memory traffic, and the measured time. For the convolution arithmetic is the larger bound; for squeeze and scale memory is the larger one by far, and the measured time lies beyond it."}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "For four operations, on a logarithmic axis of milliseconds: the least time by arithmetic, the least time by memory traffic, and the measured time. For the convolution arithmetic is the larger bound, by far; for squeeze and scale memory is the larger one, and the measured times lie near it or beyond. The excitation's bounds are a thousandth of the convolution's or less."}}
 fig, ax = plt.subplots(figsize=(7, 2.6))
 for k, (name, (_, count, size)) in enumerate(work.items()):
     points = 1e3 * np.array([count / macs_a_second, size / bytes_a_second, measured[name]])
@@ -203,13 +208,15 @@ for marker, colour, label in (
 ):
     ax.plot([], [], marker, color=colour, markersize=8, markeredgewidth=2, label=label)
 ax.set(xscale="log", xlabel="milliseconds, one core", yticks=range(len(work)), yticklabels=work)
+ax.margins(y=0.15)
 ax.invert_yaxis()
 ax.legend(ncols=3, loc="lower center", bbox_to_anchor=(0.35, 1.0), columnspacing=1.0, handletextpad=0.2)
 plt.show()
 
 # %% [markdown]
 # The convolution is bound by arithmetic, squeeze and scale by memory: there the multiplications could be
-# free, and nothing would change. The excitation, which holds all the parameters, is the cheapest of them.
+# free, and nothing would change. The excitation, which holds all the parameters, has next to nothing to do;
+# most of its time goes into the calls.
 #
 # Counting trips instead of multiplications gives a better forecast. One *trip* is one reading or one
 # writing of an activation $(N, C, H, W)$. Operation by operation, the end of a residual unit makes these:
@@ -235,28 +242,30 @@ assert round(4e-6 * extra * values) == 199
 # %% [markdown]
 # At 26 GB/s, which a two-core EPYC copied in this project's measurements, 199 MB take 7.6 ms. SE's
 # arithmetic, 8 M multiply-adds forward, takes less than 0.1 ms there; that of a whole training step of
-# ResNet-50, three times 3.86 G multiply-adds at its 190 GFLOP/s, takes 122 ms. So SE is 6 % at the least,
-# and not 0.2 %. PyTorch paid 43 % on that machine, and 13 to 28 % on the one of the project's README. What
-# the count leaves out comes on top: a result that is a *new* array costs page faults, as much again as the
-# kernel that fills it, and a kernel that broadcasts $(N, C)$ over an image need not reach the speed of a
-# copy. The paper's GPUs (eight of them, 256 images) took 209 ms a step instead of 190.
+# ResNet-50, three times 3.86 G multiply-adds (two operations each) at its 190 GFLOP/s, takes 122 ms. So SE,
+# operation by operation at the speed of a copy, adds some 6 %, and not 0.2 %. PyTorch paid 43 % on that
+# machine, and 13 to 28 % on the one of the project's README. What the count leaves out comes on top: a result
+# that is a *new* array costs page faults, as much again as the kernel that fills it, and a kernel that
+# broadcasts $(N, C)$ over an image need not reach the speed of a copy. The paper's GPUs (eight of them, 256
+# images) took 209 ms a step instead of 190.
 #
 # ## The same block in fewer trips
 #
 # Operations that are bound by memory should read once and do everything while they are at it. But the scale
 # needs the gates, the gates need the squeeze, and the squeeze needs all of batch norm's results. Must batch
-# norm be written to memory first? No: it is affine. With the mean $\mu$ and $a = \gamma/\sqrt{\sigma^2 +
-# \epsilon}$ of a channel, $v = a\,(c - \mu) + \beta$, and the mean of $v$ over the pixels of image $n$ is
+# norm be written to memory first? No, as [lesson 14](14_se_resnet.py) has found. Let $c$ be the result of the
+# last convolution, $\mu$ and $\sigma^2$ its mean and variance over the batch,
+# $a = \gamma/\sqrt{\sigma^2 + \epsilon}$, and $m_n$ its mean over image $n$, all of them for one channel.
+# Then $v = a\,(c - \mu) + \beta$ is batch norm's result and its squeeze is
 #
-# $$z_{nc} = \frac{1}{HW}\sum_{i,j} v_{ncij} = a_c\,(m_{nc} - \mu_c) + \beta_c
-# \qquad\text{with}\qquad m_{nc} = \frac{1}{HW}\sum_{i,j} c_{ncij}.$$
+# $$z_n = a\,(m_n - \mu) + \beta .$$
 #
-# The image means $m_{nc}$ come for nothing: $\mu_c$ is their average. So the squeeze of $v$ is known before
-# a single entry of $v$ is, and
+# The $m_n$ come for nothing: $\mu$ is their average. So the squeeze of $v$ is known before a single entry of
+# $v$ is, and, with the gate $s_n$ that follows from it and the shortcut $x$,
 #
-# $$y = \max(0,\; s_{nc}\,a_c\,(c_{ncij} - \mu_c) + s_{nc}\,\beta_c + x_{ncij})$$
+# $$y = \max(0,\; s_n a\,(c - \mu) + s_n\beta + x)$$
 #
-# is one pass over $c$ and the shortcut $x$: gate times batch norm's factor is just another factor.
+# is one pass over $c$ and $x$: gate times batch norm's factor is just another factor.
 
 
 # %%
@@ -286,15 +295,16 @@ print(f"largest difference from the operations one by one: {difference:.1e}")
 # in units with SE and without. Without, `scale` and `bias` are one row for all images; with SE each image
 # brings its own rows, and that is all the difference (`senumpy/engines/numba/tail.py`).
 #
-# Statistics read $c$ once, this pass reads two activations and writes one: four trips forward, eight
-# backward ([lesson 18](18_speed.py) derives them). SE adds **none**.
+# Statistics read $c$ once, this pass reads two activations and writes one: four trips forward, eight backward
+# ([lesson 18](18_speed.py) derives them): 12, where single operations make 16 without SE and 25 with it. SE
+# adds **none**.
 #
 # ## On the clock
 #
 # Time the end of the unit, forward and backward, by operations and, where Numba is installed, in one go.
 
 
-# %%
+# %% tags=["hide-input"]
 def channels_last(x):
     """Return the same array (N, C, H, W), stored as (N, H, W, C)."""
     return np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
@@ -329,7 +339,7 @@ for way in ways:
     print(f"{1e3 * seconds[way, False]:5.1f} ms, ratio {ratio:.2f}")
 print(f"trips, operation by operation: ratio {(without + extra) / without:.2f}")
 
-# %% tags=["hide-input"] mystnb={"image": {"alt": "Horizontal bars of the median time of a residual unit's end, forward and backward, without SE and with it. Operation by operation SE adds about half; in one go both bars are short and equally long."}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Horizontal bars of the median time of a residual unit's end, forward and backward, without SE and with it. Operation by operation the bar with SE is clearly the longer one; in one go both bars are short and about equally long."}}
 fig, ax = plt.subplots(figsize=(7, 0.9 + 0.7 * len(ways)))
 for k, way in enumerate(ways):
     for with_se in (False, True):
@@ -360,9 +370,9 @@ plt.show()
 #
 # - SE adds $\frac{2}{r}\sum_s N_s C_s^2$ parameters: 9.8 % in SE-ResNet-50, 3.7 % without the last stage.
 # - It adds 0.2 % of multiply-adds, as excitation weights act once an image and not once a pixel.
-# - Its time is trips to memory: 9 more on top of 16 when each operation reads and writes for itself, at
-#   least 6 % of a training step, and more as frameworks do it.
-# - Batch norm is affine, so its image means give the squeeze and the gate joins its factor: no trip more.
+# - Its time is trips to memory: 9 more on top of 16 when each operation reads and writes for itself, some 6 %
+#   of a training step at the speed of a copy, and more as frameworks do it.
+# - Batch norm is affine, so the image means give the squeeze and the gate joins its factor: no trip more.
 #
 # ## Exercises
 #
@@ -373,9 +383,9 @@ plt.show()
 #
 # :::{admonition} Answer
 # :class: dropdown
-# $4 \cdot 2\,514\,944 = 10\,059\,776$, with ResNet-50's $25\,557\,032$ that is 35.62 M. The paper's
-# parameters count batch norm's running statistics, too (0.05 M), and SE's biases: 35.69 M.
-# `complexity("se_resnet50", se=SEConfig(reduction=4))` shows both parts.
+# $4 \cdot 2\,514\,944 = 10\,059\,776$, with ResNet-50's $25\,557\,032$ that is 35.62 M. The numbers of the
+# paper's tables fit if batch norm's running statistics are counted, too: 0.05 M, together 35.67 M. (Biases in
+# SE would add another 0.02 M.)
 # :::
 #
 # 2. NoSqueeze (table 16) leaves the pooling out: the two matrices act on every pixel. How many
@@ -393,9 +403,9 @@ plt.show()
 #
 # :::{admonition} Answer
 # :class: dropdown
-# A quarter of the channels, a sixteenth of the parameters: 157,184. Trips are as many, over activations a
-# quarter as large, where nothing has changed their height and width. `SEConfig(placement="3x3",
-# bias=False)` counts it.
+# A quarter of the channels, a sixteenth of the parameters: 157,184. Trips are as many, over activations with
+# a quarter of the channels and the same height and width (the stride is in the $1\times1$ before): a quarter
+# of the bytes. `complexity("se_resnet50", se=SEConfig(placement="3x3", bias=False))` counts it.
 # :::
 #
 # 4. Halve the image's height and width. Which of SE's costs fall to a quarter, and which stay? What follows
@@ -404,8 +414,8 @@ plt.show()
 # :::{admonition} Answer
 # :class: dropdown
 # Scale, squeeze and all trips fall with the pixels, as the convolutions do; the excitation's multiply-adds
-# stay, and so does the time that each call takes at all. With small images and small batches the fixed part
-# counts.
+# stay, and so does the time that a call takes however little it does. With small images and small batches
+# this fixed part counts.
 # :::
 
 # %%

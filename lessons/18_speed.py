@@ -9,11 +9,11 @@
 # # 18. Making it fast: from loops to Winograd
 #
 # **Question.** Between the seven loops of [lesson 4](04_convolution_loops.py) and the kernels that train a
-# network lie five orders of magnitude, on the same processor. Which ideas bring how much of that? And how
-# can a convolution be faster than its own number of multiplications allows?
+# network lie about five orders of magnitude, on the same processor. Which ideas bring how much of that? And
+# how can a convolution be faster than its own number of multiplications allows?
 #
-# *Paper: section 3, equation 1 (the convolution). Winograd 1980; Lavin and Gray, arXiv 1509.09308, sections
-# 3 and 4.*  Reading time: 15 minutes.
+# *Paper: section 3, equation 1 (the convolution). Lavin and Gray 2015, arXiv 1509.09308.*
+# Reading time: 14 minutes.
 
 # %%
 import statistics
@@ -44,8 +44,8 @@ rng = np.random.default_rng(18)
 #
 # $$t \;\ge\; \max\left(\frac{F}{\text{peak}},\; \frac{B}{\text{bandwidth}}\right),$$
 #
-# with the peak of the machine's arithmetic and the bandwidth of its memory. This is the *roofline*. Measure
-# both first; without them, a time says nothing.
+# with the peak of the machine's arithmetic and the bandwidth of its memory. This is the *roofline model*.
+# Take for both what a large product and a large copy reach; without such a yardstick a time says nothing.
 
 # %%
 limits = measure_limits(threads=1)
@@ -57,16 +57,15 @@ w = (rng.normal(size=(o, c, 3, 3)) / 24).astype(np.float32)
 flops = 2 * n * h * h * c * o * 9
 ridge = limits.gflops / limits.gbytes
 print(f"this convolution: {flops / 1e9:.2f} GFLOP, {flops / (2 * x.nbytes):.0f} a byte that it has to move;")
-print(f"arithmetic is the limit from {ridge:.1f} on")
+print(f"arithmetic is the limit where it is more than {ridge:.1f}")
 
 # %% [markdown]
-# So a $3\times3$ convolution should run at the speed of arithmetic: here is much to gain, and a number to
-# be measured by.
+# So a $3\times3$ convolution should run at the speed of arithmetic.
 #
 # ## Loops, arrays, one product
 #
-# **Loops.** The engine `naive` is the formula in Python. Each multiply-add takes about a microsecond, spent
-# on looking up types and indices. (Its rate is measured on a smaller case.)
+# **Loops.** The engine `naive` is the formula in Python. Each multiply-add takes of the order of a
+# microsecond, nearly all of it spent on looking up types and indices.
 #
 # **Array functions.** Turn the loops inside out: in Python over the $9\,C\,O$ weights, in NumPy over all
 # pixels.
@@ -93,12 +92,12 @@ def by_arrays(x, w):
 # multiplications, so libraries keep tiles of it in registers and reach the peak. The price: the columns are
 # nine times the image.
 #
-# **Channels last.** Must they be written? In memory order $(N, H, W, C)$ a pixel is a row of $C$ numbers,
-# and a padded image a long matrix of rows. Seen from one tap $(p, q)$ of the kernel, all windows together
-# are that matrix, *shifted* by $p\,(W{+}2) + q$ rows: a slice, not a copy. Nine products with one $C\times
-# O$ matrix each make the convolution. Windows that wrap around the edge give rubbish in two columns of the
-# padding, which nobody reads. And as rows are independent, take a few hundred at a time, so that sums stay
-# in the cache.
+# **Channels last.** Must they be written? In memory order $(N, H, W, C)$ a pixel is a row of $C$ numbers, and
+# a padded image a long matrix of rows. Seen from one tap $(p, q)$ of the kernel, all windows together are
+# that matrix, *shifted* by $p\,(W{+}2) + q$ rows: a slice, not a copy. Nine products with one $C\times O$
+# matrix each make the convolution. Windows that wrap around the edge give rubbish in rows and columns of the
+# padding, which nobody reads. And as rows are independent, take a few hundred at a time, so that sums stay in
+# the cache.
 
 
 # %%
@@ -143,7 +142,7 @@ for y in (by_arrays(x, w), by_rows(channels_last(x), taps).transpose(0, 3, 1, 2)
 # $$y_0 = m_1 + m_2 + m_3, \qquad y_1 = m_2 - m_3 - m_4 .$$
 #
 # With $d = (1, 2, 4, 7)$ and $g = (2, 1, 3)$: $m = (-6, 18, 4, -15)$ and $y = (16, 29)$, as the definition
-# gives. The factors made of $g$ alone are computed once for all pixels, so they are free.
+# says. The factors made of $g$ alone are computed once for all pixels, so they hardly count.
 #
 # Where does one find such formulas? In the multiplication of polynomials. The product of $a(t) = a_0 +
 # \dots + a_3t^3$ and $g(t) = g_0 + g_1t + g_2t^2$ has six coefficients, so its values at six points
@@ -207,7 +206,6 @@ assert np.allclose(a_t @ ((g @ k) * (b_t @ d)), np.correlate(d, k))  # 6 multipl
 # transforms only add and multiply by small constants.
 
 # %%
-show(winograd.input_transform)
 tile, kernel = rng.normal(size=(6, 6)), rng.normal(size=(1, 1, 3, 3))
 product = winograd.kernel_transform(kernel)[0, 0] * winograd.input_transform(tile)
 assert product.size == 36
@@ -217,27 +215,28 @@ assert np.allclose(winograd.output_transform(product), ops.conv2d_forward(tile[N
 # ## Tiles and products
 #
 # Cut the padded image into tiles of $6\times6$ every *four* pixels, so that neighbours share two. (Steps of
-# six are the usual mistake: the results at the seams are missing.) Would one now transform back for each
-# pair of channels, the saving would be gone. But $A^T[\cdot]A$ is linear: sum over the input channels
-# first,
+# six are the usual mistake: the results at the seams are missing.) If one transformed back for each pair of
+# channels, the saving would be gone. But $A^T[\cdot]A$ is linear: sum over the input channels first. With
+# $U_{oc} = G\,w_{oc}\,G^T$ and, for each tile, $V_c = B^T d_c\,B$,
 #
 # $$Y_{o} = A^T\Big[\sum_c U_{oc} \odot V_{c}\Big]A .$$
 #
 # For each of the 36 points, the sum over $c$ for all $o$ and all tiles is a matrix product. The transforms
 # of the images are shared by all $O$ kernels, those of the kernels by all tiles, and 36 large products
-# remain.
+# remain. The exercise `winograd_conv2d` is to write this down; the library's version is folded away.
 
 # %%
-show(winograd.winograd_conv2d)
 y = winograd.winograd_conv2d(x, w)
 assert y.shape == exact.shape
 assert np.abs(winograd.winograd_conv2d(x.astype(float), w.astype(float)) - exact).max() < 1e-12
 
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show the library's code", "code_prompt_hide": "Hide it"}
+show(winograd.winograd_conv2d)
+
 # %% [markdown]
-# The gradient of the images is the same convolution, of $dy$ with the kernels turned by 180° and $O$ and
-# $C$ exchanged ([lesson 6](06_convolution_backward.py)); so it comes at a quarter of the price, too.
-# Turning is easily forgotten, and a test with a symmetric kernel won't notice. The checker, which draws its
-# own, does.
+# The gradient of the images is the same convolution, of $dy$ with the kernels turned by 180° and $O$ and $C$
+# exchanged ([lesson 6](06_convolution_backward.py)); so it comes at a quarter of the price, too. Turning is
+# easily forgotten, and a test with symmetric kernels won't notice. With random ones the checker does:
 
 
 # %%
@@ -262,11 +261,11 @@ print(report.reasons[0])
 # %% [markdown]
 # ## The price: rounding
 #
-# Why stop at four results a side? $F(6\times6, 3\times3)$ needs 64 multiplications for 36. But it wants
-# seven points, and powers of more points differ more in size: large numbers are added which then have to
-# cancel. Here is the error in float32, of sums over 64 channels that have unit variance.
+# Why stop at four results a side? $F(6\times6, 3\times3)$ needs 64 multiplications for 36 results. But it
+# wants seven points beside infinity, and powers of more points differ more in size: large numbers are added
+# which then have to cancel. Here is the error in float32, of sums over 64 channels that have unit variance.
 
-# %%
+# %% tags=["hide-input"]
 some_points = [0, 1, -1, 2, -2, Fraction(1, 2), Fraction(-1, 2), 3, -3]
 tile_sizes, errors, price = [2, 4, 6, 8], [], []
 
@@ -290,7 +289,7 @@ direct_error = rms(ops.conv2d_forward(tiles, kernels)[0][:, 0] - right)
 print(f"one by one:    9.00 multiplications a result, error {direct_error:.1e}")
 assert errors[0] < errors[1] < errors[2] < errors[3]
 
-# %% tags=["hide-input"] mystnb={"image": {"alt": "Rounding error in float32 against multiplications per result, for Winograd's tiles of 2, 4, 6 and 8 and for direct sums. Down to tiles of 4 the multiplications fall from 9 to 2.25 while the error grows tenfold; tiles of 8 save little more and lose two further digits."}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Rounding error in float32 against multiplications per result, for Winograd's tiles of 2, 4, 6 and 8 and for direct sums. From direct sums to tiles of 4 the multiplications fall from 9 to 2.25 while the error grows about tenfold; tiles of 8 save little more and lose two further digits."}}
 fig, ax = plt.subplots(figsize=(7, 2.9))
 ax.plot([9, *price], [direct_error, *errors], color="0.8", zorder=0)
 ax.plot(price, errors, "o", markersize=8)
@@ -302,20 +301,19 @@ ax.set(yscale="log", xlabel="multiplications for each result and channel", ylabe
 plt.show()
 
 # %% [markdown]
-# From 4 to 6, a fifth of the multiplications is left to gain, for twice the error and longer transforms.
-# And tiles hang over the edge: an image of $7\times7$, as in a network's last stage, needs four tiles
-# either way, which is $4\cdot36 = 144$ multiplications with tiles of 4 and $4\cdot64 = 256$ with tiles of
-# 6. So 4 it is here, and only for float32: in float64, where one works for the digits, the engines don't
-#    use it.
+# From 4 to 6, a fifth of the multiplications is left to gain, for nearly twice the error and longer
+# transforms. And tiles hang over the edge: an image of $7\times7$, as in a network's last stage, needs four
+# tiles either way: $4\cdot36 = 144$ multiplications with tiles of 4, $4\cdot64 = 256$ with the larger ones.
+# So the engines take 4, and only for float32: float64 is there for its digits, and goes without Winograd.
 #
 # ## The ladder
 #
-# Everything so far on one case, in turns, as in [lesson 17](17_cost.py). The Numba engine adds what NumPy
-# cannot express: sums held in registers over all nine taps, and Winograd's transforms of a block of tiles
-# made, multiplied and transformed back while they are in the cache.
+# Everything so far on one case, in turns, as in [lesson 17](17_cost.py) (loops on a smaller one). The Numba
+# engine adds what NumPy cannot express: sums held in registers over all nine taps, and Winograd's transforms
+# of a block of tiles made, multiplied and transformed back while they are in the cache.
 
 
-# %%
+# %% tags=["hide-input"]
 def in_turns(contenders, repeats=7):
     """Return median seconds of each contender; runs take turns, the first is for warming up."""
     times = {name: [] for name in contenders}
@@ -345,9 +343,8 @@ if "numba" in engine_names():
 rate |= {name: flops / seconds for name, seconds in in_turns(contenders).items()}
 for name, value in rate.items():
     print(f"{name:<26}{value / 1e9:10.4f} GFLOP/s")
-assert rate["array functions"] > 10 * rate["loops"]
 
-# %% tags=["hide-input"] mystnb={"image": {"alt": "Horizontal bars on a logarithmic axis of GFLOP/s: loops about a thousandth, array functions a few, one matrix product some ten, channels last somewhat more, Winograd by array functions less again, compiled direct convolution near the line of the machine's limit, compiled Winograd far beyond that line, towards the second one at four times the limit."}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Horizontal bars on a logarithmic axis of GFLOP/s: loops a few thousandths, array functions about one, one matrix product and channels last some tens, Winograd by array functions no more than these, compiled direct convolution near the line of a large matrix product, compiled Winograd far beyond that line, towards the second one at four times its value."}}
 fig, ax = plt.subplots(figsize=(7, 3.3))
 values = np.array(list(rate.values())) / 1e9
 ax.barh(range(len(rate)), values, height=0.65, color=["C1" if "Win" in name else "C0" for name in rate])
@@ -355,7 +352,7 @@ white = {"facecolor": "white", "edgecolor": "none", "pad": 1, "alpha": 0.85}
 for position, value in enumerate(values):
     label = f"{value:.2g}" if value < 10 else f"{value:.0f}"
     ax.text(value * 1.15, position, label, va="center", bbox=white)
-for factor, text in ((1, "limit of\nthis core"), (4, "4 x limit,\nWinograd's")):
+for factor, text in ((1, "large\nproduct"), (4, "4 times\nthat")):
     ax.axvline(factor * limits.gflops, color="0.3", linestyle="--" if factor == 1 else ":", linewidth=1)
     ax.text(
         factor * limits.gflops, -0.75, text, ha="right" if factor == 1 else "left", va="bottom", fontsize=9
@@ -367,20 +364,21 @@ plt.show()
 
 # %% [markdown]
 # The rates count the operations of the *formula*, whoever saves some: only so are they comparable, and only
-# so can Winograd's pass the limit of the machine. Look at the two Winograds: with array functions, a
-# quarter of the multiplications is *slower* than all of them, because transforms by array functions are
-# trips to memory. Saving arithmetic pays when arithmetic is what one waits for.
+# so can Winograd's pass the dashed line. Look at the two Winograds: with array functions, a quarter of the
+# multiplications gains nothing or even loses, because transforms by array functions are trips to memory.
+# Saving arithmetic pays when arithmetic is what one waits for.
 #
 # ## Squeeze is free
 #
 # With convolutions this fast, what surrounds them decides: batch norm, SE, sum and ReLU, which read the
-# widest activations and do little with each number. [Lesson 17](17_cost.py) made the forward one pass,
-# because $z_{nc} = a_c(m_{nc}-\mu_c) + \beta_c$. What statistics need of image $n$ are its sums $S_1 = \sum
-# c$ and $S_2 = \sum c^2$, in one reading. Or nearly: $\sigma^2 = S_2/M - \mu^2$ subtracts two large numbers
-# when the mean is large. Deviations from each image's own mean, merged, are as cheap and don't cancel:
+# widest activations and do little with each number. [Lesson 17](17_cost.py) made the forward one pass behind
+# the statistics. Can these be had in one reading of $c$? Of each channel one needs the sums of $c$ and of
+# $c^2$, over all $M = NHW$ values; but $\sigma^2 = \frac1M\sum c^2 - \mu^2$ subtracts two large numbers when
+# the mean is large. Deviations from each image's own mean $m_n$, taken while the image is in the cache, don't
+# cancel, and they can be merged:
 #
 # $$\mu = \tfrac1N\sum_n m_n,\qquad
-# \sigma^2 = \tfrac1M\Big(\sum_{n,i,j} (c - m_n)^2 + HW\sum_n (m_n-\mu)^2\Big),\qquad M = NHW.$$
+# \sigma^2 = \tfrac1M\Big(\sum_{n,i,j} (c - m_n)^2 + HW\sum_n (m_n-\mu)^2\Big).$$
 
 # %%
 c = (1000 + rng.normal(size=(8, 3, 28, 28))).astype(np.float32)
@@ -389,22 +387,25 @@ own = np.square(c - m[:, :, None, None]).sum(axis=(0, 2, 3))
 merged = (own + 784 * np.square(m - m.mean(axis=0)).sum(axis=0)) / (8 * 784)
 naive = np.square(c).mean(axis=(0, 2, 3)) - c.mean(axis=(0, 2, 3)) ** 2
 right = c.astype(float).var(axis=(0, 2, 3))
-print("S2/M - mu^2:", naive, " merged:", merged, " right:", right.round(4))
+for name, variance in (("by sums", naive), ("merged", merged), ("right", right)):
+    print(f"{name:<8}", variance.round(4))
 assert np.allclose(merged, right, rtol=1e-4)
 assert np.abs(naive - right).max() > 1e-2
 
 # %% [markdown]
-# Backwards the same idea works. Let $g = dy$ where the ReLU was open, and 0 elsewhere; $v = \gamma\hat x +
-# \beta$ is batch norm's result and $y = \max(0, s\,v + x)$. The gate's gradient is a sum over pixels,
+# Backwards the same idea works. Write $dy$ for the gradient of the loss by $y$, likewise for others. Let
+# $g = dy$ where the ReLU was open, and 0 elsewhere; $\hat x$ is $c$ normalised, $v = \gamma\hat x + \beta$
+# batch norm's result and $y = \max(0, s\,v + x)$. For each image and channel the gate's gradient is a sum
+# over pixels,
 #
-# $$ds_{nc} = \sum_{i,j} g\,v = \gamma_c\,G_1 + \beta_c\,G_0,\qquad
+# $$ds = \sum_{i,j} g\,v = \gamma\,G_1 + \beta\,G_0,\qquad
 # G_0 = \sum_{i,j} g,\quad G_1 = \sum_{i,j} g\,\hat x ,$$
 #
-# and from the two sums everything small follows: $dz$ by the excitation's gradient, $dv = s\,g + dz/HW$
-# (both paths of [lesson 13](13_scale.py)), and batch norm's $d\beta = \sum_n s\,G_0 + dz$ and $d\gamma =
-# \sum_n s\,G_1 + dz\,\hat z$, where $\hat z$ is the image's mean of $\hat x$. Then a second pass writes
-# $dc$. Three activations are read for the sums, three read and two written in the pass: eight trips, with
-# SE or without.
+# and from the two sums everything small follows: $dz$ by the excitation's gradient, $dv = s\,g + dz/HW$ (both
+# paths of [lesson 13](13_scale.py)), and batch norm's $d\beta = \sum_n (s\,G_0 + dz)$ and
+# $d\gamma = \sum_n (s\,G_1 + dz\,\hat z)$, where $\hat z$ is the image's mean of $\hat x$. Then a second pass
+# writes $dc$. Three activations ($dy$, $y$, $c$) are read for the sums, three read and two written ($dc$, and
+# $g$ for the shortcut) in the pass: eight trips, with SE or without.
 
 
 # %%
@@ -443,8 +444,8 @@ for name, got in zip(names, tail_back(dy, y, c, gamma, beta, w1, w2), strict=Tru
 #   one before.
 # - Winograd's $F(4\times4, 3\times3)$ is multiplication of polynomials by values at six points, transposed:
 #   36 multiplications instead of 144, at the price of a few bits.
-# - It passes the machine's limit only where its transforms never leave the cache.
-# - Sums that batch norm takes anyway hold SE's squeeze, and two sums an image hold its gradient.
+# - It pays only where its transforms stay in the cache.
+# - Image means that batch norm averages anyway give SE's squeeze, and two sums an image give its gradient.
 #
 # ## Exercises
 #
@@ -470,7 +471,7 @@ for name, got in zip(names, tail_back(dy, y, c, gamma, beta, w1, w2), strict=Tru
 # compute all of them: $36/4 = 9$ multiplications for each one that is kept, exactly what the formula takes.
 # :::
 #
-# 3. Put one NaN into an image and convolve by both ways. Which results are NaN?
+# 3. Put one NaN into an image and convolve in both ways. Which results are NaN?
 #
 # :::{admonition} Answer
 # :class: dropdown

@@ -44,12 +44,12 @@ rng = np.random.default_rng(19)
 # | level | how many | shares |
 # |---|---|---|
 # | thread | | registers of its own |
-# | warp | 32 threads | one instruction at a time, so one trip to memory |
+# | warp | 32 threads | its instructions: one load fetches for all 32 |
 # | block | here 256 threads | *shared memory* on the chip, and barriers to wait for each other |
-# | grid | as many blocks as the work asks for | the GPU's main memory, and nothing else |
+# | grid | as many blocks as the work asks for | the GPU's main memory |
 #
 # Blocks start in any order, and one may have ended before another begins. So they cannot wait for each
-# other; a sum over all of them takes a second kernel.
+# other; to add up their sums, let a second kernel do it.
 #
 # What makes it worth while is bandwidth. Batch norm, SE, ReLU and the shortcut do little with each number,
 # so they are as fast as memory is ([lesson 17](17_cost.py)). Among this project's measurements, a large
@@ -57,9 +57,7 @@ rng = np.random.default_rng(19)
 
 # %%
 gpu_bandwidth, cpu_bandwidth = 4.3e12, 26e9  # bytes a second, read and written
-traffic = (
-    4 * 11e6 * 11
-)  # SE-ResNet-50: 11 M values an image, each touched some eleven times in a training step
+traffic = 4 * 11e6 * 11  # SE-ResNet-50: 11 M values an image, touched some eleven times in a training step
 print(f"{gpu_bandwidth / cpu_bandwidth:.0f} times the bandwidth;", end=" ")
 print(f"an image's activations: {1e3 * traffic / cpu_bandwidth:.0f} ms against", end=" ")
 print(f"{1e3 * traffic / gpu_bandwidth:.2f} ms")
@@ -67,17 +65,17 @@ print(f"{1e3 * traffic / gpu_bandwidth:.2f} ms")
 # %% [markdown]
 # ## Neighbours read neighbours
 #
-# The 32 threads of a warp read in one instruction, and memory answers in lines of 128 bytes. If their
-# addresses lie side by side, that is a few lines; if they are far apart, it is a line for each, most of
-# which is thrown away. Let the threads of a warp take 32 neighbouring channels of one pixel of an image
-# with 256 channels of $28\times28$. Which lines do they touch in both memory orders?
+# The 32 threads of a warp read in one instruction, and memory answers in *sectors* of 32 bytes. If their
+# addresses lie side by side, every byte that comes is wanted; if they are far apart, a sector comes for each
+# of them, and most of it is thrown away. Let the threads of a warp take 32 neighbouring channels of one pixel
+# of an image with 256 channels of $28\times28$. Which sectors do they touch in both memory orders?
 
 
 # %%
-def lines_touched(addresses, size):
-    """Count the 128-byte lines of reads of `size` bytes, and how much of them is used."""
-    lines = len(np.unique(addresses // 128))
-    return lines, len(addresses) * size / (128 * lines)
+def sectors_touched(addresses, size):
+    """Count the 32-byte sectors that reads of `size` bytes touch, and how much of them is used."""
+    sectors = len(np.unique(addresses[:, None] + np.arange(0, size, 4)[None] >> 5))
+    return sectors, len(addresses) * size / (32 * sectors)
 
 
 lane, channels, pixels, pixel = np.arange(32), 256, 28 * 28, 100
@@ -86,21 +84,23 @@ for text, addresses, size in (
     ("(N, H, W, C), 4 bytes each", 4 * (pixel * channels + lane), 4),
     ("(N, H, W, C), 16 bytes each", 4 * (pixel * channels + 4 * lane), 16),
 ):
-    lines, used = lines_touched(addresses, size)
-    print(f"{text:<28} {lines:3} lines, {100 * used:5.1f} % of them used")
-assert lines_touched(4 * (lane * pixels + pixel), 4) == (32, 4 / 128)
-assert lines_touched(4 * (pixel * channels + 4 * lane), 16) == (4, 1.0)
+    sectors, used = sectors_touched(addresses, size)
+    print(f"{text:<28} {sectors:3} sectors, {100 * used:5.1f} % of them used")
+assert sectors_touched(4 * (lane * pixels + pixel), 4) == (32, 4 / 32)
+assert sectors_touched(4 * (pixel * channels + lane), 4) == (4, 1.0)
+assert sectors_touched(4 * (pixel * channels + 4 * lane), 16) == (16, 1.0)
 
 # %% [markdown]
-# So shapes remain $(N, C, H, W)$ in this library, but on the GPU activations lie in memory as rows of
-# channels, and a thread takes four channels at a time, 16 bytes: the widest load there is. (In the other
-# order one would hand out pixels to neighbouring threads. Layout and work have to fit, that is all.)
+# An eighth is left of the bandwidth in the first case. So shapes remain $(N, C, H, W)$ in this library, but
+# on the GPU activations lie in memory as rows of channels, and a thread takes four channels at a time: 16
+# bytes by one instruction. (In the other order one would hand out pixels to neighbouring threads. Layout and
+# work have to fit, that is all.)
 #
 # ## A kernel, line by line
 #
 # This is the library's kernel for the squeeze, and the function that deals out its work:
 
-# %%
+# %% tags=["hide-input"]
 folder = resources.files("senumpy") / "engines" / "cupy" / "kernels"
 
 
@@ -120,15 +120,16 @@ print(listing("statistics.cu", "// Sum of each part", "\n}"))
 #    `float` or `double`, `Vec` four or two of them, 16 bytes; both are set when the file is compiled.
 # 2. `__shared__ Vec shared[THREADS]` is the block's common memory, a place for each of its 256 threads. All
 #    other variables exist once *per thread*.
-# 3. `span` tells a thread what is its own. A block is 32 threads wide and 8 high. `threadIdx.x` and
-#    `blockIdx.x` say which channels; `blockIdx.z` says which image; `blockIdx.y` which part of its pixels,
-#    for one block per image would leave most of a large GPU idle. `threadIdx.y`, from 0 to 7, is the first
-#    row (a row is a pixel) and `step` is 8: the threads of a block take turns.
+# 3. `span` tells a thread what is its own. With 128 channels or more a block is 32 threads wide and 8 high,
+#    so that each row of threads is a warp. `threadIdx.x` and `blockIdx.x` say which channels; `blockIdx.z`
+#    says which image; `blockIdx.y` which part of its pixels, for one block per image would leave most of a
+#    large GPU idle. `threadIdx.y`, from 0 to 7, is the first row (a row is a pixel) and `step` is 8: the
+#    threads of a block take turns.
 # 4. In the loop every thread sums its rows in a register. `y` may be absent: then $\sum x$ is the squeeze.
 #    With a `y` it is $\sum x\,y$, which is the gate's gradient $ds_{nc} = \sum_{i,j} d\tilde x\,u$. One
 #    kernel for both.
 # 5. `shared[me] = sum` puts the eight partial sums of a channel where the others see them. Then a **tree**:
-#    the upper half of the threads' sums is added to the lower half, 8 to 4 to 2 to 1.
+#    the upper half of the rows' sums is added to the lower half, 8 to 4 to 2 to 1.
 # 6. `__syncthreads()` is the barrier: no thread goes on until all of the block are there.
 # 7. Threads of row 0 write, times `factor` ($1/HW$ for an average). Not to one sum for all blocks: each
 #    part has a place of its own, and a small second kernel, `column_sums`, adds the parts.
@@ -186,16 +187,17 @@ print(f"parts of {lengths} rows: squeeze and ds agree with ops")
 #
 # ## A tree, and the barrier that it needs
 #
-# Here is the tree of one block for one channel: eight partial sums, three rounds. Sequential code would
-# take seven additions one after the other; the tree takes as many, but only three *deep*.
+# Here is the tree of one block for one channel: eight partial sums (rounded, so that you can follow), three
+# rounds. Sequential code would take seven additions one after the other; the tree takes as many, but only
+# three *deep*.
 
-# %% tags=["hide-input"] mystnb={"image": {"alt": "A grid of eight threads and four rows of numbers. At the top eight partial sums; in each round the lower half of the remaining threads adds the number of the thread half a step to the right, drawn by lines; after three rounds thread 0 holds the total."}}
-partial = rows_of(u)[0, :200, 0].astype(float).reshape(25, 8).sum(axis=0)
+# %% tags=["hide-input"] mystnb={"image": {"alt": "A grid of eight threads and four rows of numbers. At the top eight partial sums; in each round the lower half of the remaining threads adds the number of a thread to the right, first four places away, then two, then one, drawn by lines; after three rounds thread 0 holds the total. A barrier is drawn before each round."}}
+partial = rows_of(u)[0, :200, 3].astype(float).reshape(25, 8).sum(axis=0).round(1)
 rounds = [partial]
 for half in (4, 2, 1):
     rounds.append(rounds[-1].copy())
     rounds[-1][:half] += rounds[-1][half : 2 * half]
-assert np.isclose(rounds[-1][0], rows_of(u)[0, :200, 0].astype(float).sum())
+assert abs(rounds[-1][0] - rows_of(u)[0, :200, 3].astype(float).sum()) < 8 * 0.05
 
 fig, ax = plt.subplots(figsize=(7, 3.2))
 for depth, values in enumerate(rounds):
@@ -234,8 +236,9 @@ ax.spines[:].set_visible(False)
 plt.show()
 
 # %% [markdown]
-# Now leave out the barrier. Each row of 32 threads is a warp and runs by itself; let one finish its whole
-# loop before the next begins, from the first to the last, and then from the last to the first.
+# Now leave out the barriers within the loop. Each row of 32 threads is a warp and runs by itself; let one
+# finish its whole loop before the next begins, from the first to the last, and then from the last to the
+# first.
 
 
 # %%
@@ -251,15 +254,15 @@ def without_barrier(partial, order):
 
 total = partial.sum()
 upwards, downwards = without_barrier(partial, range(8)), without_barrier(partial, reversed(range(8)))
-print(f"right {total:.4f}, warps upwards {upwards:.4f}, warps downwards {downwards:.4f}")
+print(f"right {total:.1f}, warps upwards {upwards:.1f}, warps downwards {downwards:.1f}")
 assert not np.isclose(upwards, total)
 assert np.isclose(downwards, total)
 
 # %% [markdown]
-# Upwards, warp 0 adds numbers that the others have not finished. Downwards everything is right, by luck.
-# That is what makes such mistakes expensive: the test passes on one machine and fails on another. The tests
-# of this library compile the kernels for the processor and run a block's threads forwards and backwards in
-# turns, so that a missing barrier changes results *every* time, and without a GPU.
+# Upwards, warp 0 adds numbers that the others have not finished. Downwards everything is right, by luck. That
+# is what makes such mistakes expensive: a test passes on one machine and fails on another. The tests of this
+# library compile the kernels for the processor and run a block's threads one after the other, forwards and
+# backwards in turns: what was right by luck the one time is wrong the next, and it takes no GPU to see it.
 #
 # ## The same bits again
 #
@@ -297,7 +300,7 @@ for size in sizes:
         found.append(np.sqrt(np.mean(off**2)))
 assert error[one_by_one][-1] > 10 * error[tree][-1]
 
-# %% tags=["hide-input"] mystnb={"image": {"alt": "Relative error of float32 sums against how many numbers are added, both logarithmic. One by one it grows with the count, to about one part in a hundred thousand at a million numbers; by a tree it stays below the rounding of one addition, about six parts in a hundred million."}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Relative error of float32 sums against how many numbers are added, both logarithmic. One by one it grows with the count, to about one part in a hundred thousand at a million numbers; by a tree it stays about the rounding of one addition, six parts in a hundred million."}}
 fig, ax = plt.subplots(figsize=(7, 2.7))
 ax.plot(sizes, error[one_by_one], "s-", color="C1", label="one by one")
 ax.plot(sizes, error[tree], "o-", color="C0", label="tree")
@@ -312,8 +315,8 @@ plt.show()
 # %% [markdown]
 # A number that goes through a tree is rounded $\log_2 n$ times and not up to $n$ times, so the tree is more
 # precise as well. No kernel of this library adds by atomics: parts are written side by side and added by
-# another kernel, in a fixed order. Two runs with `--deterministic`, which also fixes the way each
-# convolution takes, give the same bits on the same GPU.
+# another kernel, in a fixed order. The same bits on the same GPU also ask for the same ways of convolving,
+# which are otherwise chosen by measurement: `--deterministic` chooses them by rule.
 #
 # Batch norm needs means *and* variances. Its kernel, `part_moments`, is the same tree, only that the values
 # at its nodes are triples (count, mean, sum of squared deviations), merged by Chan's formula. With $d = m_b
@@ -330,7 +333,7 @@ def merge(a, b):
     return n, ma + d * (nb / n), qa + qb + d * d * (na * nb / n)
 
 
-x = (1000 + rows_of(u).reshape(-1, C)).astype(np.float32)  # a large mean, where sums of squares would cancel
+x = (1000 + rows_of(u).reshape(-1, C)).astype(np.float32)  # large mean: differences of sums would cancel
 pieces = np.split(x, 32)
 moments = [(len(p), p.mean(axis=0, dtype=float), np.square(p - p.mean(axis=0)).sum(axis=0)) for p in pieces]
 while len(moments) > 1:
@@ -345,9 +348,9 @@ assert np.allclose(squares / count, norm.var, rtol=1e-4)
 
 # %% [markdown]
 # With these moments, the squeeze follows from batch norm's own sums, as on the processor, and the residual
-# tail is seven launches forward: `part_moments`, `batch_moments`, two small matrix products with `add_bias`
-# and `gates` after them, and `normalise`, which is the one pass over the activation. Without SE it is
-# three.
+# tail is seven launches forward: `part_moments` reads the activation, `batch_moments` merges the parts, then
+# two small matrix products with `add_bias` and `gates` after them, and `normalise`, the pass that writes the
+# result. Without SE it is three.
 #
 # ## Where a GPU loses
 #
@@ -357,10 +360,10 @@ assert np.allclose(squares / count, norm.var, rtol=1e-4)
 # $$t_{\text{GPU}} = L + \frac{8n}{4.3\ \text{TB/s}}, \qquad t_{\text{CPU}} = \frac{8n}{26\ \text{GB/s}} ,$$
 #
 # and below $n \approx L \cdot 26\ \text{GB/s} / 8$ the processor is done before the GPU has started. Here
-# are both models, with the two bandwidths measured by this project, an *assumed* $L$ of 5 and 20 µs, and
-# copies that the machine that runs this lesson has just made:
+# are both models, with the two bandwidths measured by this project, an *assumed* $L$ of 5 to 20 µs, and
+# copies just made by the processor that ran this lesson:
 
-# %%
+# %% tags=["hide-input"]
 for latency in (5e-6, 20e-6):
     crossover = latency / (8 / cpu_bandwidth - 8 / gpu_bandwidth)
     print(f"L = {1e6 * latency:2.0f} µs: they are level at {crossover:9,.0f} values")
@@ -376,7 +379,7 @@ for size in counts:
         runs.append(time.perf_counter() - start)
     copied.append(min(runs))
 
-# %% tags=["hide-input"] mystnb={"image": {"alt": "Time of a pass in microseconds against the number of values, both logarithmic. The processor's line rises from the start; the GPU's band is flat at 5 to 20 microseconds up to millions of values and then rises. They cross between ten and a hundred thousand values: a CIFAR activation of one image lies to the left of that, the widest one of a SE-ResNet-50 to the right."}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Time of a pass in microseconds against the number of values, both logarithmic. The processor's line rises from the start; the GPU's band is flat at 5 to 20 microseconds up to millions of values and then rises. They cross between 16,000 and 65,000 values: the largest activation of a ResNet for CIFAR for one image lies at the left end of that, the largest one that SE meets in SE-ResNet-50 to the right of it."}}
 fig, ax = plt.subplots(figsize=(7, 3.2))
 n = np.logspace(2.3, 7.3, 100)
 ax.fill_between(
@@ -403,17 +406,18 @@ ax.legend(loc="upper left")
 plt.show()
 
 # %% [markdown]
-# The measured points lie below the processor's model where an array stays in the cache. By this model, the
-# processor wins on a CIFAR network with one image at a time, and on SE-ResNet-50 with a batch it is not
-# even close. It is a model of one pass, without products of matrices; `senumpy bench --engine cupy
-# crossover` measures where the lines cross on your machines. What helps a GPU is more work for each launch:
-# larger batches, and fused passes.
+# Real copies deviate from the processor's model where a call's own time counts (left) and where arrays stay
+# in a cache (middle). By the model, a ResNet for CIFAR with one image is the processor's: its largest
+# activation is level at $L$ = 5 µs already, and those of later stages are a half and a quarter of that. On
+# SE-ResNet-50 the GPU wins, with a batch by far. It is a model of one pass, without products of matrices;
+# `senumpy bench --engine cupy crossover` measures where the lines cross on your machines. What helps a GPU is
+# more work for each launch: larger batches, and fused passes.
 #
 # ## One step
 #
 # A training step asks an engine for nothing but operations, so the device is a matter of one argument. If
-# there is a GPU that CuPy can use, the cell below runs the step there, too. This site is built without one;
-# then you read the message that the library gives.
+# there is a GPU that CuPy can use, the cell below runs the step there, too. Where there is none, you read the
+# message that the library gives.
 
 # %%
 data = load_data("digits")
@@ -442,17 +446,16 @@ else:
     assert np.allclose(weights, gpu_weights, atol=1e-4)
 
 # %% [markdown]
-# Where both run, the losses agree to rounding and not to the bit: the sums are the same, their order is
-# not.
+# Where both run, expect agreement to rounding and not to the bit: the sums are the same, their order is not.
 #
 # ## Summary
 #
-# - Threads of a block share memory and barriers; blocks share nothing, so a sum over all of them is two
-#   kernels.
+# - Threads of a block share fast memory and barriers; blocks can't wait for each other, so a sum over all of
+#   them is two kernels.
 # - The squeeze on a GPU: each thread sums rows, a tree of halves adds the threads, a second kernel the
 #   parts. A barrier stands between the tree's rounds; without it the result is a matter of luck.
-# - No atomics: a fixed order gives the same bits, and a tree is more precise than a row.
-# - Neighbouring threads read neighbouring addresses, so memory lies channels-last.
+# - No atomics: a fixed order gives the same bits, and a tree is more precise than adding one by one.
+# - Neighbouring threads should read neighbouring addresses: channels by threads, so channels last in memory.
 # - A launch costs microseconds: small activations are faster on a processor.
 #
 # ## Exercises
@@ -503,3 +506,9 @@ for warp in range(8):
         if warp >= 8 - half:
             mirrored[warp] += mirrored[warp - half]
 assert np.isclose(mirrored[7], total)
+downwards = partial.copy()
+for warp in reversed(range(8)):
+    for half in (4, 2, 1):
+        if warp >= 8 - half:
+            downwards[warp] += downwards[warp - half]
+assert not np.isclose(downwards[7], total)
