@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -57,9 +58,12 @@ def start(arguments: argparse.Namespace) -> int:
     workspace = Workspace(arguments.dir)
     names = _named(arguments.names)
     written = []
-    for name in names:
-        exercise = exercise_named(name)
-        path = workspace.start(name)
+    for exercise in [exercise_named(name) for name in names]:  # all are known before one is written
+        path = workspace.path(exercise)
+        if len(names) > 1 and path.exists():
+            print(f"{path} is there already, and was left as it is", file=sys.stderr)
+            continue
+        workspace.start(exercise.name)
         written.append({"exercise": exercise.name, "file": str(path)})
         if not arguments.json:
             print(f"{path} ({exercise.worth}, level {exercise.level})")
@@ -104,7 +108,7 @@ def check(arguments: argparse.Namespace) -> int:
     if arguments.save is not None:
         _save(arguments.save, verdicts)
     elif len(verdicts) == 1 and verdicts[0].example and not arguments.json:
-        print(f"The example's input, got and wanted as a file: add --save {chosen[0].name}.npz")
+        print("The example as a file, input, got and wanted: add --save case.npz")
     return DONE if all(verdict.ok for verdict in verdicts) else FAILED
 
 
@@ -179,7 +183,7 @@ def _named(names: list[str]) -> list[str]:
 
 
 def _folder(folder: Path) -> str:
-    return "" if folder == Path("exercises") else f" --dir {folder}"
+    return "" if folder == Path("exercises") else f" --dir {shlex.quote(str(folder))}"
 
 
 def _save(path: Path, verdicts: list[Any]) -> None:
@@ -191,7 +195,8 @@ def _save(path: Path, verdicts: list[Any]) -> None:
 
     example = next((verdict for verdict in verdicts if verdict.example), None)
     if example is None:
-        raise InputError(f"--save: nothing to write to {path}: no answer gave wrong numbers")
+        print(f"{path} is not written: no answer gave wrong numbers", file=sys.stderr)
+        return
     buffer = io.BytesIO()
     np.savez(buffer, **example.example)
     write_atomic(path, buffer.getvalue())

@@ -13,6 +13,7 @@ section of which lesson it belongs to, and which names stay at hand; it may go o
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -76,6 +77,17 @@ def blocks(text: str) -> list[Block]:
         found.append(Block(begin["name"], words.lstrip(": "), at, first, end - 1, end))
         at = end + 1
     return found
+
+
+def marked_functions(text: str) -> list[str]:
+    """Return the functions at a source's top level that hold a part of an exercise, or are one."""
+    parts = blocks(text)
+    return [
+        node.name
+        for node in ast.parse(text).body
+        if isinstance(node, ast.FunctionDef)
+        and any(node.lineno - 1 <= part.end and part.start < (node.end_lineno or 0) for part in parts)
+    ]
 
 
 def without_markers(text: str) -> str:

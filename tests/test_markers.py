@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from senumpy.markers import blocks, without_markers
+from senumpy.markers import blocks, marked_functions, without_markers
 
 TEXT = """\
 def f(x):
@@ -32,6 +32,10 @@ def test_parts_are_found_with_their_lines_and_words() -> None:
 def test_a_first_comment_of_the_solution_is_no_continuation_of_a_marker() -> None:
     text = "# exercise f\n#   indented\nx = 1\n# end of exercise\n"
     assert blocks(text)[0].first == 1
+
+
+def test_functions_with_a_part_of_an_exercise() -> None:
+    assert marked_functions(TEXT + "\n\ndef h(x):\n    return x\n") == ["f", "g"]
 
 
 def test_without_markers_all_else_stays() -> None:

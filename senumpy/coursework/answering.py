@@ -45,7 +45,7 @@ def answer_op(job: dict[str, Any]) -> tuple[dict[str, Any], Any]:
     reference = spec.forward, spec.backward
     records = [Record(call, dtype) for call, dtype in job["calls"]]
     take_out(job["targets"])
-    functions, fault = load(job["text"], job["label"])
+    functions, fault = load(job["text"], job["label"], job["targets"])
     if functions is None:
         assert fault is not None
         return {}, [_note(Answer(conduct=[fault]))]
@@ -84,7 +84,7 @@ def answer_subject(job: dict[str, Any]) -> tuple[dict[str, Any], Any]:
     subject = SUBJECTS[job["subject"]]
     cases = subject.cases(job["seed"])
     take_out(job["targets"])
-    functions, fault = load(job["text"], job["label"])
+    functions, fault = load(job["text"], job["label"], job["targets"])
     if functions is None:
         assert fault is not None
         return {}, [_note(Answer(conduct=[fault]))]
@@ -107,7 +107,9 @@ def answer_subject(job: dict[str, Any]) -> tuple[dict[str, Any], Any]:
     return arrays, notes
 
 
-def load(text: str, label: str) -> tuple[dict[str, Callable[..., Any]] | None, Conduct | None]:
+def load(
+    text: str, label: str, targets: tuple[str, ...] = ()
+) -> tuple[dict[str, Callable[..., Any]] | None, Conduct | None]:
     """Run a student's file as a module; return its functions, or what went wrong."""
     module = types.ModuleType(MODULE)
     module.__file__ = label
@@ -122,6 +124,11 @@ def load(text: str, label: str) -> tuple[dict[str, Callable[..., Any]] | None, C
     fatal = [fault for fault in faults if fault.fatal]
     if fatal:
         return None, Conduct(fatal[0].kind, f"running the file: {fatal[0].message}")
+    for name in targets:
+        if not callable(vars(module).get(name)):
+            there = name in vars(module)
+            what = f"of type {type(vars(module)[name]).__name__}" if there else "missing"
+            return None, Conduct("unusable", f"after running the file {name} is {what}, wanted a function")
     return {name: value for name, value in vars(module).items() if callable(value)}, None
 
 

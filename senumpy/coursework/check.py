@@ -12,8 +12,9 @@ from senumpy.coursework.catalogue import exercise_named
 from senumpy.coursework.examine import RefusedError, examine
 from senumpy.coursework.exercise import Exercise
 from senumpy.coursework.feedback import Feedback, plain_text
+from senumpy.coursework.notes import ENDINGS, ForgedError, Note, read_notes
 from senumpy.coursework.ops_task import OpTask
-from senumpy.coursework.sandbox import Reply, Sandbox
+from senumpy.coursework.sandbox import Sandbox
 from senumpy.coursework.strip import NOT_BEGUN, student_text
 from senumpy.coursework.subject_task import SubjectTask
 from senumpy.coursework.verdict import Status, Verdict
@@ -27,7 +28,10 @@ class Task(Protocol):
     def job(self, text: str, label: str, round_: int = 0) -> dict[str, Any]:
         """Return what the student's process is asked."""
 
-    def outcomes(self, arrays: dict[str, Any], notes: Any, round_: int = 0) -> list[Any]:
+    def count(self, round_: int = 0) -> int:
+        """Return how many calls a round has."""
+
+    def outcomes(self, arrays: dict[str, Any], notes: list[Note], round_: int = 0) -> list[Any]:
         """Judge what came back."""
 
     def feedback(self, outcomes: list[Any], more: Any) -> Feedback:
@@ -84,15 +88,24 @@ class Checker:
             return _without(exercise, "refused", str(error))
         task = self._task(exercise)
         reply = self._sandbox.run(task.work, task.job(text, label))
-        stopped = _stopped(exercise, reply, text, label)
+        if reply.status != "done":
+            return _without(exercise, "error", f"{label}: {reply.message}")
+        try:
+            notes = read_notes(reply.notes, task.count())
+        except ForgedError:
+            return _without(exercise, "error", f"{label}: its process ended without answering all calls")
+        stopped = _stopped(exercise, notes, text, label)
         if stopped is not None:
             return stopped
 
         def more(round_: int) -> list[Any]:
             again = self._sandbox.run(task.work, task.job(text, label, round_))
-            return task.outcomes(again.arrays, again.notes, round_) if again.status == "done" else []
+            try:
+                return task.outcomes(again.arrays, read_notes(again.notes, task.count(round_)), round_)
+            except ForgedError:
+                return []
 
-        feedback = task.feedback(task.outcomes(reply.arrays, reply.notes), more)
+        feedback = task.feedback(task.outcomes(reply.arrays, notes), more)
         return Verdict(
             exercise.name,
             "passed" if feedback.ok else "failed",
@@ -113,25 +126,22 @@ class Checker:
             return self._tasks[exercise.name]
 
 
-def _stopped(exercise: Exercise, reply: Reply, text: str, label: str) -> Verdict | None:
+def _stopped(exercise: Exercise, notes: list[Note], text: str, label: str) -> Verdict | None:
     """Return the verdict on an answer that gave nothing to judge; None on one that did."""
-    if reply.status != "done":
-        return _without(exercise, "error", f"{label}: {reply.message}")
-    faults = [[entry for entry in note["conduct"] if entry[0] == "raised"] for note in reply.notes]
-    if faults and all(faults):
-        message = faults[0][0][1]
+    raised = [[entry.message for entry in note.conduct if entry.kind == "raised"] for note in notes]
+    if all(raised):
+        message = raised[0][0]
         if NOT_BEGUN not in message:
             # A forward that gave no cache explains what its backward then ran into.
-            found = [entry[1] for entry in reply.notes[0]["conduct"] if entry[0] == "type"]
+            found = [entry.message for entry in notes[0].conduct if entry.kind == "type"]
             return _without(exercise, "error", f"{label}: {found[0] if found else f'raised {message}'}")
         if text.strip() == student_text(exercise).strip():
             return _without(exercise, "not begun", f"{exercise.name}: nothing is written yet")
         line = f"{label}: it still raises NotImplementedError{_where(message)}"
         return _without(exercise, "not begun", line)
-    for note in reply.notes:
-        for kind, message, _ in note["conduct"]:
-            if kind in ("timeout", "exited", "crashed"):
-                return _without(exercise, "error", f"{label}: {message}")
+    for entry in (entry for note in notes for entry in note.conduct):
+        if entry.kind in ENDINGS and entry.kind != "raised":
+            return _without(exercise, "error", f"{label}: {entry.message}")
     return None
 
 

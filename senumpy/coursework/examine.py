@@ -25,7 +25,7 @@ ALLOWED = frozenset(
         "__future__", "abc", "array", "bisect", "cmath", "collections", "contextlib", "copy", "dataclasses",
         "decimal", "enum", "fractions", "functools", "heapq", "itertools", "logging", "math", "numbers",
         "numpy", "operator", "pprint", "random", "re", "statistics", "string", "sys", "textwrap", "time",
-        "timeit", "types", "typing", "warnings",
+        "types", "typing", "warnings",
     )
 )  # fmt: skip
 FORBIDDEN_NAMES = frozenset(
@@ -66,13 +66,13 @@ def examine(exercise: Exercise, data: bytes, label: str) -> str:
     """
     text = decoded(data, label)
     tree = _without_what_never_runs(parsed(text, label))
+    _check_imports(exercise, tree, label)
+    _check_names(tree, label)
     defined = _defined(tree.body)
     missing = [name for name in exercise.targets if name not in defined]
     if missing:
         there = ", ".join(sorted(defined)[:5]) or "none"
         raise RefusedError(f"{label}: wanted a function {missing[0]}; the functions found are: {there}")
-    _check_imports(exercise, tree, label)
-    _check_names(tree, label)
     return text
 
 
@@ -207,11 +207,17 @@ def _check_names(tree: ast.Module, label: str) -> None:
     }
     own |= {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
     own |= {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
+    modules = {
+        alias.asname or alias.name.partition(".")[0]
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import)
+        for alias in node.names
+    }
     for node in ast.walk(tree):
         name = None
         if isinstance(node, ast.Name) and node.id in FORBIDDEN_NAMES - own and hasattr(builtins, node.id):
             name = node.id
-        elif isinstance(node, ast.Attribute) and _leads_out(node):
+        elif isinstance(node, ast.Attribute) and _leads_out(node, modules):
             name = f".{node.attr}"
         elif isinstance(node, ast.ImportFrom) and node.module == "sys":
             name = next(
@@ -223,7 +229,9 @@ def _check_names(tree: ast.Module, label: str) -> None:
             )
 
 
-def _leads_out(node: ast.Attribute) -> bool:
-    """Whether an attribute leads to modules or frames; a student's own network may have its `modules`."""
-    own = isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")
-    return node.attr in FORBIDDEN_ATTRIBUTES or (node.attr == "modules" and not own)
+def _leads_out(node: ast.Attribute, modules: set[str]) -> bool:
+    """Whether an attribute leads to other modules or frames; a student's own object may have `modules`."""
+    of_module = isinstance(node.value, ast.Name) and node.value.id in modules
+    private = node.attr.startswith("_") and not node.attr.startswith("__")
+    inner = node.attr in ("modules", "sys", "os", "builtins", "importlib")
+    return node.attr in FORBIDDEN_ATTRIBUTES or (of_module and (private or inner))

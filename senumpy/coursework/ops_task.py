@@ -11,8 +11,9 @@ import numpy as np
 from senumpy.coursework.exercise import Exercise
 from senumpy.coursework.extremes import extreme_calls
 from senumpy.coursework.feedback import Fault, Feedback
+from senumpy.coursework.notes import Note
 from senumpy.coursework.verdict import example_arrays
-from senumpy.verify.calls import OpCall, call_of
+from senumpy.verify.calls import OpCall, call_of, result_names
 from senumpy.verify.cases import op_spec
 from senumpy.verify.conduct import Answer, Conduct, Record
 from senumpy.verify.evidence import diagnose_outcomes
@@ -78,20 +79,32 @@ class OpTask:
             "timeout": TIMEOUT,
         }
 
-    def outcomes(self, arrays: dict[str, Any], notes: Any, round_: int = 0) -> list[Outcome]:
+    def count(self, round_: int = 0) -> int:
+        """Return how many calls a round has."""
+        return len(self._expectations(round_))
+
+    def outcomes(self, arrays: dict[str, Any], notes: list[Note], round_: int = 0) -> list[Outcome]:
         """Judge what came back from a process."""
         found = []
         for number, (expectation, note) in enumerate(zip(self._expectations(round_), notes, strict=False)):
             record = Record(expectation.call, expectation.dtype)
             answer = Answer(
-                {**_of(arrays, f"{number}/"), **dict.fromkeys(note["absent"])},
-                _of(arrays, f"{number}?"),
-                [Conduct(*entry) for entry in note["conduct"]],
-            )
+                {**_of(arrays, f"{number}/"), **dict.fromkeys(note.absent)}, _of(arrays, f"{number}?"),
+                list(note.conduct),
+            )  # fmt: skip
+            self._want_all(answer, expectation)
             record.answer = answer
             record.finish()
             found.append(judged(expectation, answer))
         return found
+
+    def _want_all(self, answer: Answer, expectation: Expectation) -> None:
+        """Note what is missing without a word: in an honest reply there is nothing."""
+        if any(entry.kind not in self._harmless for entry in answer.conduct):
+            return  # something is wrong anyway, and said
+        for name in result_names(expectation.call) if self._gradients else ["y"]:
+            if name not in answer.results and not name.startswith("running_"):
+                answer.conduct.append(Conduct("type", f"{name} is missing", name))
 
     def feedback(self, outcomes: list[Outcome], more: Any) -> Feedback:
         """Return what is to be said of outcomes; `more(round)` gives others."""

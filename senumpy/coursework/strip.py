@@ -10,31 +10,25 @@ from __future__ import annotations
 
 import ast
 import builtins
+import inspect
 import textwrap
 from collections.abc import Iterator
 
 from senumpy.coursework.catalogue import PACKAGE
 from senumpy.coursework.exercise import LEVELS, Exercise
 from senumpy.markers import Block, blocks, without_markers
+from senumpy.verify.cases import op_spec
 
 NOT_BEGUN = "your code goes here"
-_CONTRACT = """ Results are of the arguments' dtype, float32 or float64;
-nothing that is passed in is changed."""
 _ASSIGNMENTS = ast.Assign | ast.AnnAssign
 
 
 def student_text(exercise: Exercise) -> str:
     """Return the file that a student begins with."""
     text = exercise.source.read_text(encoding="utf-8")
-    return _assemble(
-        exercise,
-        _stripped(text, exercise),
-        f"""
-Write {_listed(exercise.targets)}.{_CONTRACT if exercise.op else ""} Then see:
-
-    senumpy exercise check {exercise.name}
-""",
-    )
+    task = textwrap.fill(f"Write {_listed(exercise.targets)}.{_contract(exercise)} Then see:", 100)
+    check = f"    senumpy exercise check {exercise.name}"
+    return _assemble(exercise, _stripped(text, exercise), f"\n{task}\n\n{check}\n")
 
 
 def solution_text(exercise: Exercise) -> str:
@@ -147,6 +141,23 @@ def _of_other_exercises(exercise: Exercise) -> set[str]:
         and node.name not in exercise.targets
         and any(node.lineno <= block.end and block.start < (node.end_lineno or 0) for block in others)
     }
+
+
+def _contract(exercise: Exercise) -> str:
+    """Return what an operation's functions have to keep to, and where a backward's cache is from."""
+    if not exercise.op:
+        return ""
+    text = " Results have the arguments' dtype (float32 or float64); nothing that is passed in is changed."
+    if exercise.name.endswith("_backward"):
+        parameters = inspect.signature(op_spec(exercise.op).forward).parameters.values()
+        plain = [str(p.replace(annotation=inspect.Parameter.empty)) for p in parameters]
+        if any(p.kind is p.KEYWORD_ONLY for p in parameters):
+            plain.insert(next(i for i, p in enumerate(parameters) if p.kind is p.KEYWORD_ONLY), "*")
+        text += (
+            f" The cache is the library's. If you want another one, write {exercise.op}_forward"
+            f"({', '.join(plain)}), which returns (y, cache), in this file, too."
+        )
+    return text
 
 
 def _module(exercise: Exercise) -> str:

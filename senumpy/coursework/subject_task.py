@@ -9,6 +9,7 @@ from typing import Any
 
 from senumpy.coursework.exercise import Exercise
 from senumpy.coursework.feedback import Fault, Feedback
+from senumpy.coursework.notes import Note
 from senumpy.coursework.subjects import SUBJECTS, Case, Judged
 from senumpy.coursework.verdict import example_arrays
 
@@ -35,7 +36,9 @@ class CaseOutcome:
         )
         if raised:
             return raised
-        return (self.judged.text,) if self.judged is not None and not self.judged.ok else ()
+        if self.judged is None:
+            return ("there is no result",)
+        return () if self.judged.ok else (self.judged.text,)
 
 
 class SubjectTask:
@@ -66,14 +69,18 @@ class SubjectTask:
             "timeout": TIMEOUT,
         }
 
-    def outcomes(self, arrays: dict[str, Any], notes: Any, round_: int = 0) -> list[CaseOutcome]:
+    def count(self, round_: int = 0) -> int:
+        """Return how many cases a round has."""
+        return len(self._cases(round_))
+
+    def outcomes(self, arrays: dict[str, Any], notes: list[Note], round_: int = 0) -> list[CaseOutcome]:
         """Judge what came back from a process."""
         found = []
         for number, ((case, want, bounds), note) in enumerate(zip(self._cases(round_), notes, strict=False)):
             start = f"{number}/"
             got = {name[len(start) :]: value for name, value in arrays.items() if name.startswith(start)}
             judged = self._subject.judge(got, want, case, bounds) if got else None
-            conduct = tuple((kind, message) for kind, message, _ in note["conduct"])
+            conduct = tuple((entry.kind, entry.message) for entry in note.conduct)
             found.append(CaseOutcome(case, got or None, judged, conduct))
         return found
 

@@ -119,6 +119,9 @@ def relu_backward(dy, cache):
         (relu("raise SystemExit(3)"), "error", "sys.exit(3)"),
         (relu("raise SystemExit", "raise SystemExit"), "error", "running the file"),
         (relu("return np.zeros(10**13)"), "error", "MemoryError"),
+        (relu("return dy") + b"relu_backward = 3\n", "error", "is of type int, wanted a function"),
+        (b"if 0:\n    def relu_backward(dy, cache):\n        pass\n", "error", "wanted a function"),
+        (b"from senumpy.ops import relu_backward\n", "refused", "reads the reference"),
         (relu("import senumpy.ops\n    return dy"), "refused", "import senumpy.ops"),
         (b"", "refused", "the file is empty"),
         (None, "not begun", "no such file"),
@@ -149,13 +152,47 @@ def test_changing_the_tools_changes_no_verdict(checker: Checker, before: str) ->
 
 @pytest.mark.parametrize("module", ["senumpy.ops.activations", "senumpy.ops", "senumpy.engines.base"])
 def test_the_references_function_is_out_of_reach(checker: Checker, module: str) -> None:
-    way = f'getattr(typing.sys, "mod" + "ules")["{module}"]'
+    way = f'getattr(getattr(typing, "s" + "ys"), "mod" + "ules")["{module}"]'
     holder = f"{way}.Engine" if module.endswith("base") else way
     verdict = checker.check(
         "relu_backward", relu(f"return {holder}.relu_backward(dy, cache)", "import typing"), label="r.py"
     )
     assert verdict.status == "error"
     assert "an answer may not call it" in verdict.line
+
+
+WRITES = """
+import random
+def {target}(*a, **k):
+    pass
+os = getattr(random, "_os")
+text = {head!r}.encode()
+os.write(3, len(text).to_bytes(8, "little") + text)
+os._exit(0)
+"""
+SILENT = '{"conduct":[],"absent":[]}'
+
+
+@pytest.mark.parametrize("name", ["relu_backward", "scale_backward", "sgd_update", "batchnorm2d_forward"])
+@pytest.mark.parametrize(
+    "notes",
+    [
+        "[]", "5", "[5]", "{}", "null", f"[{SILENT}]", f"[{','.join([SILENT] * 16)}]",
+        f"[{','.join([SILENT] * 17)}]", f"[{','.join([SILENT] * 21)}]", f"[{','.join([SILENT] * 8)}]",
+        '[{"conduct":[["printed","x",""]],"absent":["dx","y","du","ds"]}]',
+        "[" + ",".join(['{"conduct":[["printed","x",""]],"absent":["dx"]}'] * 16) + "]",
+        '[{"conduct":[["raised","a\\u001b[2Jb\\nc",""]],"absent":[]}]',
+        '[{"conduct":[["no such kind","x",""]]}]', '[{"conduct":[["raised"]]}]', '[{"absent":[[]]}]',
+    ],
+)  # fmt: skip
+def test_a_reply_that_the_file_wrote_itself_gains_nothing(checker: Checker, name: str, notes: str) -> None:
+    head = f'{{"status":"done","message":"","notes":{notes},"arrays":[]}}'
+    (target,) = exercises()[name].targets
+    verdict = checker.check(name, WRITES.format(target=target, head=head).encode(), label="a.py")
+    assert not verdict.ok
+    assert verdict.points == 0
+    assert "\x1b" not in verdict.feedback
+    assert "\n" not in verdict.line
 
 
 @pytest.mark.parametrize("name", ["squeeze_excite_backward", "relu_backward", "sgd_update"])

@@ -104,6 +104,18 @@ def test_a_file_that_is_there_is_never_overwritten(folder: Path, capsys: pytest.
     assert (folder / "relu_backward.py").read_text() == RIGHT
 
 
+def test_of_several_those_that_are_not_there_are_begun(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run("start", "scale_backward")
+    capsys.readouterr()
+    assert run("start", "lesson:13") == 0
+    assert "scale_backward.py is there already, and was left as it is" in capsys.readouterr().err
+    assert len(list(folder.glob("*.py"))) == 3
+    assert "unknown exercise" in refused(capsys, "start", "cosine", "nothing_like_it")
+    assert len(list(folder.glob("*.py"))) == 3
+
+
 def test_a_reset_keeps_the_old_files(folder: Path) -> None:
     run("start", "relu_backward")
     fresh = (folder / "relu_backward.py").read_text()
@@ -141,8 +153,9 @@ def test_an_example_can_be_looked_at(folder: Path, capsys: pytest.CaptureFixture
         assert np.array_equal(case["wanted_dx"], case["dy"] * (case["x"] > 0))
         assert np.array_equal(case["got_dx"], case["dy"])
     (folder / "relu_backward.py").write_text(RIGHT)
-    capsys.readouterr()
-    assert "nothing to write" in refused(capsys, "check", "relu_backward", "--save", "other.npz")
+    assert run("check", "relu_backward", "--save", "other.npz") == 0
+    assert "other.npz is not written: no answer gave wrong numbers" in capsys.readouterr().err
+    assert not Path("other.npz").exists()
     assert "ends in .npz" in refused(capsys, "check", "relu_backward", "--save", "case.txt")
 
 

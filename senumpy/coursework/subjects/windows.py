@@ -49,6 +49,9 @@ def _fixed() -> list[Case]:
         _case((6, 8), Window((3, 3), (2, 2), (0, 0), (1, 1)), ceil_mode=True),
         # A third window would start at 4, which is beyond the image and its leading padding: 3 + 1.
         _case((3, 3), Window((2, 2), (2, 2), (1, 1), (1, 1)), ceil_mode=True),
+        # Strides of three: the rest of a division tells 2 pad - span from 2 pad + span.
+        _case((3, 4), Window((4, 2), (3, 3), (1, 0), (1, 1)), ceil_mode=True),
+        _case((2, 3), Window((4, 4), (3, 3), (2, 1), (1, 1)), ceil_mode=True),
         _case((3, 4), Window((3, 4), (5, 5), (0, 0), (1, 1))),
         _case((4, 9), Window((7, 3), (1, 1), (1, 1), (1, 1))),
     ]
