@@ -10,7 +10,7 @@ from senumpy.lessons.mathjax import CONFIGURATION
 
 project = "senumpy"
 author = "The senumpy authors"
-copyright = "the senumpy authors"  # noqa: A001
+copyright = "the senumpy authors"
 release = __version__
 language = "en"
 
@@ -27,7 +27,7 @@ nitpick_ignore = [("py:exc", "InputError"), ("py:exc", "TrainingError")]
 default_role = "op"
 
 # Lessons: percent scripts, whose outputs are in the cache when they were executed.
-nb_custom_formats = {".py": ["jupytext.reads", {"fmt": "py:percent"}]}
+nb_custom_formats = {".py": ["senumpy.lessons.notebook.as_notebook", {}]}
 nb_execution_mode = "off"  # `senumpy lessons build` executes, and sets "cache"
 nb_execution_raise_on_error = True
 nb_merge_streams = True

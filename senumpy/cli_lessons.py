@@ -20,9 +20,7 @@ def add_commands(parsers: Any, command: Command) -> None:
         description="Twenty lessons, from the shape of an array to the ablations of the paper, as scripts, "
         "as notebooks and as a site. Building it needs: pip install 'senumpy[lessons]'.",
     )
-    actions = parser.add_subparsers(
-        prog="senumpy lessons", title="actions", metavar="ACTION", required=True
-    )
+    actions = parser.add_subparsers(prog="senumpy lessons", title="actions", metavar="ACTION", required=True)
     command(actions, "list", commands.list_, "list the lessons with their questions")
     _add_build(actions, command)
     _add_serve(actions, command)

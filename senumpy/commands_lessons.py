@@ -121,7 +121,7 @@ def _site(given: Path | None) -> Path | None:
     if is_current(site):
         return site
     built = _build(None, "cached", quiet=False)
-    return built and built.folder
+    return None if built is None else built.folder
 
 
 def _build(out: Path | None, execution: Execution, *, quiet: bool) -> Built | None:

@@ -68,7 +68,9 @@ class OpModule(SphinxDirective):
         module = importlib.import_module(name)
         self.env.note_dependency(inspect.getsourcefile(module))
         own = [thing for thing in vars(module).values() if getattr(thing, "__module__", None) == name]
-        functions = [thing for thing in own if inspect.isfunction(thing) and not thing.__name__.startswith("_")]
+        functions = [
+            thing for thing in own if inspect.isfunction(thing) and not thing.__name__.startswith("_")
+        ]
         classes = [thing for thing in own if inspect.isclass(thing)]
         public = [thing for thing in functions if thing.__name__ in ops.__all__]
         helpers = [thing for thing in functions if thing.__name__ not in ops.__all__]
@@ -156,7 +158,13 @@ def _translate_docstring(
     headings = [at - 1 for at, line in enumerate(lines) if at and re.fullmatch(r"-{3,}", line)]
     translated = _formulas(lines[: headings[0]] if headings else lines)
     for begin, end in pairwise([*headings, len(lines)]):
-        translated += ["", f".. rubric:: {lines[begin]}", "", *_section(lines[begin], lines[begin + 2 : end]), ""]
+        translated += [
+            "",
+            f".. rubric:: {lines[begin]}",
+            "",
+            *_section(lines[begin], lines[begin + 2 : end]),
+            "",
+        ]
     lines[:] = translated
 
 

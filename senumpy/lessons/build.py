@@ -110,7 +110,7 @@ def build_site(
     _check_target(target)
     there = lessons(source)
     key = site_key(source)
-    packages = mathjax_folder()
+    packages = mathjax_folder(progress)
     outputs = cache_folder() / "outputs" / library_key()
     executed: list[Executed] = []
     if execution != "never":
@@ -119,7 +119,7 @@ def build_site(
             there,
             outputs,
             again=execution == "always",
-            report=lambda one: progress(f"lesson {one.lesson.number}, {one.lesson.title}: {one.seconds:.1f} s"),
+            report=lambda one: progress(str(one)),
         )
         _forget_old_outputs(outputs)
     progress("writing the pages")
@@ -137,14 +137,13 @@ def require_extra() -> None:
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         raise InputError(
-            f"the site of the lessons needs {' and '.join(missing[:2])}, which {'is' if len(missing) == 1 else 'are'} "
-            "not installed: pip install 'senumpy[lessons]'"
+            f"not installed, and needed for the lessons: {', '.join(missing)}; pip install 'senumpy[lessons]'"
         )
 
 
 def _check_target(target: Path) -> None:
     if target.is_dir() and any(target.iterdir()) and not is_site(target):
-        raise InputError(f"--out: {target} holds other files; wanted a new folder, or one built by this command")
+        raise InputError(f"--out: {target} holds other files; wanted a new folder, or one built before")
     if target.exists() and not target.is_dir():
         raise InputError(f"--out: {target} is a file; wanted a folder")
 
@@ -176,13 +175,14 @@ def _run_sphinx(source: Path, work: Path, packages: Path, outputs: Path | None) 
     if lines:
         raise SiteError("\n".join(lines))
     if done.returncode != 0:
-        last = (done.stderr.strip() or "no message").splitlines()
-        raise SiteError("\n".join(last[-5:]))
+        said = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+        errors = [line for line in said if re.match(r"[\w.]*(Error|Exception)\b", line)]
+        raise SiteError("Sphinx: " + (errors or said or ["no message"])[-1])
 
 
 def _located(warning: str, source: Path) -> str:
-    """Return a warning with the line of the script, where myst-nb gives 10,000 times the cell and its line."""
-    found = re.match(r"(?P<name>\w+\.py):(?P<cell>\d+)(?P<line>\d{4}): (?:WARNING|ERROR): (?P<what>.*)", warning)
+    """Return a warning with the line of the script, where myst-nb gives 10,000 cells + line."""
+    found = re.match(r"(?P<name>\w+\.py):(?P<cell>\d+)(?P<line>\d{4}): [A-Z]+: (?P<what>.*)", warning)
     if not found or not (source / found["name"]).is_file():
         return warning
     text = (source / found["name"]).read_text(encoding="utf-8")

@@ -106,7 +106,7 @@ def read(path: Path) -> Lesson:
 
 def first_cell(text: str) -> str:
     """Return the Markdown of the first cell of text."""
-    markdown = None
+    markdown: list[str] | None = None
     for line in text.splitlines():
         cell = _CELL.match(line)
         if cell and markdown is not None:

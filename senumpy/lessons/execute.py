@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import os
 import re
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from senumpy.lessons.catalogue import TIMED, Lesson
 from senumpy.lessons.notebook import read_notebook
+
+Running: TypeAlias = list[tuple[asyncio.AbstractEventLoop, asyncio.Task[Any]]]
 
 _CELL_SECONDS = 240
 _INLINE = "module://matplotlib_inline.backend_inline"
@@ -32,6 +35,10 @@ class Executed:
     lesson: Lesson
     seconds: float | None
 
+    def __str__(self) -> str:
+        took = "in the cache" if self.seconds is None else f"{self.seconds:.1f} s"
+        return f"lesson {self.lesson.number}, {self.lesson.title}: {took}"
+
 
 def execute_lessons(
     lessons: Iterable[Lesson],
@@ -46,7 +53,7 @@ def execute_lessons(
     ----------
     lessons : iterable of Lesson
     cache_folder : Path
-        Of jupyter-cache. It knows a lesson by its code cells, not by the library: use one for each state of it.
+        Of jupyter-cache, which knows a lesson by its code cells: use one for each state of the library.
     again : bool
         Whether to execute those in the cache, too.
     report : function
@@ -88,18 +95,22 @@ def _execute_all(work: list[tuple[Lesson, Any]]) -> Iterator[tuple[Lesson, Any, 
     side_by_side = [one for one in work if one[0].number not in TIMED]
     alone = [one for one in work if one[0].number in TIMED]
     at_once = min(2, os.cpu_count() or 1)
+    running: Running = []
     for group, workers, threads in ((side_by_side, at_once, "1"), (alone, 1, None)):
         with _environment(threads), ThreadPoolExecutor(workers) as pool:
-            futures = {pool.submit(_execute, *one): one for one in group}
+            futures = {pool.submit(_execute, *one, running): one for one in group}
             try:
                 for future in as_completed(futures):
                     yield (*futures[future], future)
-            except BaseException:  # Ctrl-C
-                pool.shutdown(wait=True, cancel_futures=True)
+            except BaseException:  # Ctrl-C: kernels are ended, nothing is begun
+                pool.shutdown(wait=False, cancel_futures=True)
+                for loop, task in running:
+                    with suppress(RuntimeError):  # that loop is closed
+                        loop.call_soon_threadsafe(task.cancel)
                 raise
 
 
-def _execute(lesson: Lesson, notebook: Any) -> float:
+def _execute(lesson: Lesson, notebook: Any, running: Running) -> float:
     """Execute one notebook in place, in a kernel and a folder of its own; return the seconds it took."""
     from nbclient import NotebookClient
     from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
@@ -111,10 +122,10 @@ def _execute(lesson: Lesson, notebook: Any) -> float:
             timeout=_CELL_SECONDS,
             kernel_name="python3",
             resources={"metadata": {"path": folder}},
-            extra_arguments=["--IPKernelApp.log_level=ERROR"],  # no word on the loopback interface
+            extra_arguments=["--IPKernelApp.log_level=CRITICAL"],  # no word on loopback, nor of Ctrl-C
         )
         try:
-            asyncio.run(client.async_execute())  # a loop of this thread's own, closed after
+            asyncio.run(_run(client, running))  # a loop of this thread's own, closed after
         except CellExecutionError as error:
             raise _failed(lesson, notebook, f"{error.ename}: {_reason(error)}") from None
         except CellTimeoutError:
@@ -125,6 +136,20 @@ def _execute(lesson: Lesson, notebook: Any) -> float:
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)  # times: with them the cache wouldn't know the lesson again
     return time.perf_counter() - began
+
+
+async def _run(client: Any, running: Running) -> None:
+    task = asyncio.current_task()
+    assert task is not None
+    running.append((asyncio.get_running_loop(), task))
+    try:
+        await client.async_execute()
+    except asyncio.CancelledError:
+        # While its kernel starts, nbclient leaves it alone until Python ends.
+        atexit.unregister(client._cleanup_kernel)
+        if client.km is not None and client.km.has_kernel:
+            await client.km.shutdown_kernel(now=True)
+        raise
 
 
 def _reason(error: Any) -> str:

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from senumpy.errors import InputError
@@ -50,7 +51,7 @@ CONFIGURATION = {
 }
 
 
-def mathjax_folder() -> Path:
+def mathjax_folder(progress: Callable[[str], None] = lambda text: None) -> Path:
     """Return a folder that holds MathJax's npm packages, installed by npm where there is none.
 
     $SENUMPY_MATHJAX names one that is there already: a folder node_modules after ``npm install mathjax@4``.
@@ -65,6 +66,7 @@ def mathjax_folder() -> Path:
         return _given(Path(given))
     kept = cache_folder() / f"mathjax-{VERSION}"
     if not kept.is_dir():
+        progress(f"fetching mathjax@{VERSION} from npm, once")
         _install(kept)
     return kept / "node_modules"
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import senumpy
 from senumpy.errors import InputError
 from senumpy.lessons.catalogue import Lesson
+from senumpy.markers import marked_functions
 
 # What the site's Markdown (MyST) says in its own way, and how JupyterLab shows it.
 _ANSWER = re.compile(
@@ -15,15 +18,39 @@ _ANSWER = re.compile(
     r"(?P<options>(?: *:\w+:[^\n]*\n)*)(?P<body>.*?)^ *(?P=colons)[ \t]*$",
     re.M | re.S,
 )
+_SHOWN = re.compile(r"^show\((?:[a-z_]\w*\.)*(\w+)\)", re.M)
 _ROLE = re.compile(r"\{[\w:]+\}`~?(?P<name>[^`<]+?)(?: <[^`]*>)?`")
 _OTHER_LESSON = re.compile(r"\]\((?P<name>\d\d_\w+)\.py(?P<anchor>#[\w-]*)?\)")
 
 
 def read_notebook(path: Path) -> Any:
     """Return a script of percent cells as a notebook."""
+    return as_notebook(path.read_text(encoding="utf-8"))
+
+
+def as_notebook(text: str) -> Any:
+    """Return the text of a lesson as a notebook, in which solutions of exercises are folded.
+
+    What a cell shows of the library (`senumpy.lessons.show`) opens on a click where it is an exercise, so
+    that a reader may try first.
+    """
     import jupytext
 
-    return jupytext.reads(path.read_text(encoding="utf-8"), fmt="py:percent")
+    notebook = jupytext.reads(text, fmt="py:percent")
+    for cell in notebook.cells:
+        tags = cell.metadata.get("tags", [])
+        shown = set(_SHOWN.findall(cell.source)) if cell.cell_type == "code" else set()
+        if shown & _solved() and "hide-cell" not in tags and "hide-output" not in tags:
+            cell.metadata["tags"] = [*tags, "hide-output"]
+    return notebook
+
+
+@cache
+def _solved() -> frozenset[str]:
+    """Return the functions of the library that are exercises."""
+    package = Path(senumpy.__file__).parent
+    texts = (path.read_text(encoding="utf-8") for path in package.rglob("*.py"))
+    return frozenset(name for text in texts if "# exercise " in text for name in marked_functions(text))
 
 
 def write_notebook(lesson: Lesson, folder: Path) -> Path:

@@ -42,11 +42,11 @@ def library_key() -> str:
     package = Path(__file__).parent.parent
     hashed = hashlib.sha256()
     # The lessons use everything but the command line and what builds their own site.
-    own = {package / "lessons" / "display.py"}
-    for path in sorted(package.rglob("*")):
-        if path.suffix not in (".py", ".cu", ".h") or path.parent == package / "lessons" and path not in own:
+    for path in sorted(path for path in package.rglob("*") if path.suffix in (".py", ".cu", ".h")):
+        folder, *rest = path.relative_to(package).parts
+        if (not rest and folder.startswith(("cli", "commands"))) or folder == "coursework":
             continue
-        if path.parent == package and path.name.startswith(("cli", "commands")):
+        if folder == "lessons" and rest != ["display.py"]:
             continue
         hashed.update(str(path.relative_to(package)).encode() + b"\0" + path.read_bytes())
     hashed.update(" ".join([platform.python_version(), *_versions(_OUTPUTS)]).encode())

@@ -6,9 +6,9 @@ import re
 from collections import Counter
 
 import pytest
-from tests.lessons.conftest import ROOT
 
 from senumpy import ops
+from tests.lessons.conftest import ROOT
 
 PAGES = sorted(path for path in (ROOT / "lessons" / "api").glob("*.md") if path.name != "index.md")
 
@@ -16,7 +16,8 @@ PAGES = sorted(path for path in (ROOT / "lessons" / "api").glob("*.md") if path.
 def test_every_operation_is_on_one_page():
     modules = Counter(name for page in PAGES for name in re.findall(r"\{op-module\} (\w+)", page.read_text()))
     assert set(modules.values()) == {1}
-    assert {getattr(ops, name).__module__ for name in ops.__all__} <= {f"senumpy.ops.{name}" for name in modules}
+    for name in ops.__all__:
+        assert getattr(ops, name).__module__.removeprefix("senumpy.ops.") in modules
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

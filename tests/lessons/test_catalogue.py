@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from tests.lessons.conftest import ROOT, small_lesson
 
 from senumpy.errors import InputError
 from senumpy.lessons import catalogue
+from tests.lessons.conftest import ROOT, small_lesson
 
 
 def test_a_lesson_describes_itself(tmp_path):
@@ -19,7 +19,7 @@ def test_a_lesson_describes_itself(tmp_path):
 
 @pytest.mark.parametrize(
     ("part", "wanted"),
-    [("# # 3. A", "heading"), ("**Question.**", "Question"), ("*Paper:", "Paper"), ("Reading", "Reading time")],
+    [("# # 3. A", "heading"), ("**Question.**", "Question"), ("*Paper:", "Paper"), ("Reading", "time")],
 )
 def test_what_is_missing_is_named(tmp_path, part, wanted):
     path = small_lesson(tmp_path, 3, "broken", "x = 1")

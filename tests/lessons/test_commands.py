@@ -15,12 +15,12 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from tests.lessons.conftest import ROOT, small_lesson
 
 from senumpy.cli import main
 from senumpy.lessons import build, catalogue, serve
 from senumpy.lessons.build import Built
 from senumpy.lessons.execute import LessonFailedError
+from tests.lessons.conftest import ROOT, small_lesson
 
 
 def refused(capsys, *arguments: str) -> str:
@@ -202,5 +202,3 @@ def test_ctrl_c_ends_serving_quietly(made_site):
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=20)
     assert (process.returncode, err.strip()) == (0, "")
-
-

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 
 import pytest
-from tests.lessons.conftest import LESSONS, small_lesson
 
 from senumpy.errors import InputError
 from senumpy.lessons.catalogue import read
 from senumpy.lessons.notebook import for_jupyter, write_notebook
+from tests.lessons.conftest import LESSONS, small_lesson
 
 pytest.importorskip("jupytext", reason="notebooks need the extra lessons")
 
@@ -17,7 +17,7 @@ pytest.importorskip("jupytext", reason="notebooks need the extra lessons")
 def test_markdown_for_jupyter():
     assert for_jupyter("See {py:func}`senumpy.ops.scale_backward`.") == "See `senumpy.ops.scale_backward`."
     assert for_jupyter("See {py:func}`the gradient <senumpy.ops.x>`.") == "See `the gradient`."
-    assert for_jupyter("[lesson 12](12_excitation.py#the-gate)") == "[lesson 12](12_excitation.ipynb#the-gate)"
+    assert for_jupyter("[see](12_excitation.py#the-gate)") == "[see](12_excitation.ipynb#the-gate)"
     answer = "1. Why?\n\n   :::{admonition} Answer\n   :class: dropdown\n   So, $x$.\n   :::\n"
     shown = for_jupyter(answer)
     assert "<details><summary>Answer</summary>" in shown

@@ -1,4 +1,4 @@
-"""Every lesson runs as a script: no warning, no file left behind, in the time that its reader was promised."""
+"""Every lesson runs as a script: no warning, and no file left behind."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+
 from tests.lessons.conftest import LESSONS, has
 
 pytestmark = pytest.mark.skipif(

@@ -8,10 +8,10 @@ import re
 from pathlib import Path
 
 import pytest
-from tests.lessons.conftest import LESSONS
 
 from senumpy.coursework import exercises
 from senumpy.lessons.catalogue import read
+from tests.lessons.conftest import LESSONS
 
 HEADER = """\
 # ---
@@ -91,7 +91,8 @@ def test_exercises(path):
         assert f"`senumpy exercise start {name}`" in " ".join(rest.split())
     questions = re.findall(r"^\d+\. ", text, re.M)
     assert 2 <= len(questions) <= 5
-    assert len(re.findall(r"^ *:{3,}\{admonition\} Answer\n *:class: dropdown$", text, re.M)) == len(questions)
+    answers = re.findall(r"^ *:{3,}\{admonition\} Answer\n *:class: dropdown$", text, re.M)
+    assert len(answers) == len(questions)
 
 
 @each_lesson
