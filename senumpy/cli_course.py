@@ -14,7 +14,7 @@ Command = Callable[..., argparse.ArgumentParser]
 _BUILD = """\
 Write a course: DIR/handout for students, with one file an exercise and a README, and DIR/instructor, with
 solutions, the seed of the hidden cases and an autograder for Gradescope. A folder with a course is written
-anew and keeps its seed."""
+anew and keeps its seed, title and words on installing."""
 _GRADE = """\
 Grade a folder that holds a folder or .zip for each student. Every answer runs in a process of its own,
 without network, writing nowhere else, with limits of time and memory. Prints a summary; Ctrl-C stops, and
@@ -36,11 +36,12 @@ def add_commands(parsers: Any, command: Command) -> None:
 def _add_build(actions: Any, command: Command) -> None:
     parser = command(actions, "build", commands.build, "write a hand-out and an instructor's folder", _BUILD)
     add = parser.add_argument
-    add("--exercises", nargs="+", required=True, metavar="NAME", help="exercises, or: all")
+    add("--exercises", nargs="+", required=True, metavar="NAME", help="exercises, lesson:N, or: all")
     add("--out", type=Path, required=True, metavar="DIR", help="folder, new or with a course")
     add("--notebooks", action="store_true", help="hand out notebooks instead of scripts")
     add("--seed", type=int, metavar="N", help="of the hidden cases (one that nobody guesses)")
     add("--title", metavar="TEXT", help="of the course (Exercises)")
+    add("--install", metavar="TEXT", help="what the hand-out says of installing senumpy")
 
 
 def _add_grade(actions: Any, command: Command) -> None:
@@ -52,5 +53,5 @@ def _add_grade(actions: Any, command: Command) -> None:
     add("--feedback", type=Path, metavar="DIR", help="write a file for each student there")
     add("--gradescope", type=Path, metavar="DIR", help="write results.json for each student there")
     add("--junit", type=Path, metavar="FILE", help="write the verdicts as JUnit XML there")
-    add("--one", action="store_true", help="SUBMISSIONS is one student's folder")
+    add("--one", action="store_true", help="SUBMISSIONS is one student's folder or .zip")
     add("--workers", type=int, metavar="N", help="processes that check (one a processor)")

@@ -54,9 +54,10 @@ def list_(arguments: argparse.Namespace) -> int:
 def start(arguments: argparse.Namespace) -> int:
     """Write files to begin with."""
     from senumpy.coursework import Workspace, exercise_named
+    from senumpy.coursework.catalogue import named_exercises
 
     workspace = Workspace(arguments.dir)
-    names = _named(arguments.names)
+    names = named_exercises(arguments.names)
     written = []
     for exercise in [exercise_named(name) for name in names]:  # all are known before one is written
         path = workspace.path(exercise)
@@ -77,11 +78,12 @@ def start(arguments: argparse.Namespace) -> int:
 def check(arguments: argparse.Namespace) -> int:
     """Check answers."""
     from senumpy.coursework import Checker, Sandbox, Workspace, exercise_named
+    from senumpy.coursework.catalogue import named_exercises
 
     if arguments.seed < 0:
         raise InputError(f"--seed: got {arguments.seed}, wanted a whole number of at least 0")
     workspace = Workspace(arguments.dir)
-    chosen = [exercise_named(name) for name in _named(arguments.names)] or workspace.begun()
+    chosen = [exercise_named(name) for name in named_exercises(arguments.names)] or workspace.begun()
     if not chosen:
         raise InputError(f"no exercise is begun in {arguments.dir}: senumpy exercise start NAME")
     if arguments.save is not None and arguments.save.suffix != ".npz":
@@ -114,9 +116,10 @@ def check(arguments: argparse.Namespace) -> int:
 
 def watch(arguments: argparse.Namespace) -> int:
     """Check again whenever a file is saved, until Ctrl-C."""
+    from senumpy.coursework.catalogue import named_exercises
     from senumpy.coursework.watch import watch_files
 
-    verdicts = watch_files(arguments.dir, _named(arguments.names))
+    verdicts = watch_files(arguments.dir, named_exercises(arguments.names))
     print(f"watching {arguments.dir}: save a file to have it checked; Ctrl-C ends", file=sys.stderr)
     for verdict in verdicts:
         if arguments.json:
@@ -163,23 +166,6 @@ def solution(arguments: argparse.Namespace) -> int:
     else:
         print(text, end="")
     return DONE
-
-
-def _named(names: list[str]) -> list[str]:
-    """Return names of exercises; ``lesson:13`` stands for all of a lesson."""
-    from senumpy.coursework import exercises
-
-    found = []
-    for name in names:
-        kind, colon, number = name.partition(":")
-        if not colon:
-            found.append(name)
-            continue
-        of = [e.name for e in exercises().values() if kind == "lesson" and str(e.lesson) == number]
-        if not of:
-            raise InputError(f"got {name}, wanted an exercise, or lesson:N for a lesson that has some")
-        found += of
-    return found
 
 
 def _folder(folder: Path) -> str:

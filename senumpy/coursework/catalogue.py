@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
@@ -43,6 +44,27 @@ def exercise_named(name: str) -> Exercise:
         text = str(error).partition("known are")[0].rstrip(" ")
         raise InputError(f"{text} senumpy exercise list shows all")
     return known[plain]
+
+
+def named_exercises(names: Iterable[str]) -> list[str]:
+    """Return names of exercises; ``lesson:13`` stands for all of a lesson. Other names are left as they are.
+
+    Raises
+    ------
+    InputError
+        There is no such lesson, or it has no exercises.
+    """
+    found = []
+    for name in names:
+        kind, colon, number = name.partition(":")
+        if not colon:
+            found.append(name)
+            continue
+        of = [e.name for e in exercises().values() if kind == "lesson" and str(e.lesson) == number]
+        if not of:
+            raise InputError(f"got {name}, wanted an exercise, or lesson:N for a lesson that has some")
+        found += of
+    return found
 
 
 def _exercises_of(path: Path) -> list[Exercise]:

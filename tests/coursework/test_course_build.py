@@ -90,6 +90,47 @@ def test_a_course_is_written_anew_and_keeps_its_seed_and_what_others_put_there(t
     assert (tmp_path / "instructor" / "notes.txt").read_text() == "mine"
 
 
+def test_the_hand_out_says_how_to_install(tmp_path):
+    def text():
+        return (tmp_path / "handout" / "README.md").read_text()
+
+    build_course(TWO, tmp_path)
+    assert "pip install senumpy" not in text()
+    assert "as your teacher says" in text()
+    course = build_course(TWO, tmp_path, install='Use the "image" of week 1')
+    assert 'Use the "image" of week 1. Then, in this folder' in text()
+    assert read_course(tmp_path) == course
+    assert build_course(TWO, tmp_path).install == 'Use the "image" of week 1'
+
+
+def test_a_lesson_stands_for_its_exercises(tmp_path):
+    lesson = exercises()["relu_backward"].lesson
+    course = build_course([f"lesson:{lesson}"], tmp_path)
+    assert list(course.points) == [e.name for e in exercises().values() if e.lesson == lesson]
+    with pytest.raises(InputError, match="lesson:N"):
+        build_course(["lesson:999"], tmp_path)
+
+
+@pytest.mark.parametrize("after", range(4))
+def test_stopped_by_a_full_disk_it_can_be_built_again_with_its_seed(tmp_path, monkeypatch, after):
+    from senumpy.coursework.course import build
+
+    real, count = build.write_atomic, iter(range(100))
+
+    def full(path, data):
+        if next(count) >= after:
+            raise InputError("No space left on device")
+        real(path, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(build, "write_atomic", full)
+        with pytest.raises(InputError, match="No space"):
+            build_course(TWO, tmp_path / "course", seed=7)
+    course = build_course(TWO, tmp_path / "course")
+    assert (course.seed == 7) == (after > 0)
+    assert (tmp_path / "course" / "handout" / "README.md").is_file()
+
+
 def test_another_folder_is_refused(tmp_path):
     (tmp_path / "thesis.tex").write_text("x")
     with pytest.raises(InputError, match="holds something else than a course"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import stat
+import unicodedata
 import zipfile
 
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from senumpy.coursework.catalogue import exercises
 from senumpy.coursework.course.answers import find_answers
 from senumpy.coursework.course.settings import Course
-from senumpy.coursework.course.submissions import Submission, read_submissions
+from senumpy.coursework.course.submissions import Submission, file_name, read_submissions
 from senumpy.errors import InputError
 
 NAMES = ("relu_backward", "conv2d_forward", "conv2d_backward")
@@ -74,6 +75,10 @@ WRONG_NAMES = {
     "conv2d_forwards.py": "conv2d_forward",
     "CONV2D_FORWARD.PY.py": "conv2d_forward",
     "relubackward.py": "relu_backward",
+    "CONV2D_FORWARD.PY": "conv2d_forward",
+    "conv2d_forward.txt": "conv2d_forward",
+    "conv2d_forward.py.txt": "conv2d_forward",
+    "Conv2d_Forward.IPYNB": "conv2d_forward",
 }
 
 
@@ -229,6 +234,54 @@ def test_one_folder_of_one_student(tmp_path):
     (submission,), _ = read_submissions(tmp_path / "ada", one=True)
     assert submission.student == "ada"
     assert [file.name for file in submission.files] == ["relu_backward.py"]
+
+
+@pytest.mark.parametrize(
+    ("names", "students"),
+    [
+        (["new\nline", "new line"], ["new line", "new line-2"]),
+        (["Ann", "Ann."], ["Ann", "Ann.-2"]),
+        (["a:b", "a?b"], ["a:b", "a?b-2"]),
+        (["Bo", "bo", "BO"], ["BO", "Bo-2", "bo-3"]),
+        (["e\u0301va", "\u00e9va"], ["e\u0301va", "\u00e9va-2"]),
+        (["x", "x-2", "X"], ["X", "x-2", "x-2-2"]),
+        (["\u00fc" * 120, "\u00fc" * 121], None),
+    ],
+)
+def test_students_of_nearly_the_same_name_are_as_many(tmp_path, names, students):
+    try:
+        for name in names:
+            (tmp_path / name).mkdir()
+            (tmp_path / name / "relu_backward.py").write_text(name)
+    except OSError:
+        pytest.skip("this file system takes them for the same")
+    found, _ = read_submissions(tmp_path)
+    assert students is None or [given.student for given in found] == students
+    assert {given.files[0].data.decode() for given in found} == set(names)
+    files = [file_name(given.student) for given in found]
+    assert len({unicodedata.normalize("NFC", name).casefold() for name in files}) == len(names)
+    assert max(len(name.encode()) for name in files) < 240
+
+
+def test_folders_that_begin_with_a_dot_are_named(tmp_path):
+    put(tmp_path, {"relu_backward.py": RIGHT})
+    (tmp_path / ".bob").mkdir()
+    (tmp_path / ".git").mkdir()
+    assert read_submissions(tmp_path)[1] == [".bob (begins with a dot)"]
+
+
+def test_one_archive_of_one_student(tmp_path):
+    archive(tmp_path / "ada.zip", {"relu_backward.py": RIGHT})
+    (submission,), _ = read_submissions(tmp_path / "ada.zip", one=True)
+    assert submission.student == "ada"
+    assert [file.data for file in submission.files] == [RIGHT]
+
+
+def test_a_text_beside_an_archive_does_not_hide_it(tmp_path):
+    (tmp_path / "ada").mkdir()
+    (tmp_path / "ada" / "readme.txt").write_text("see the archive")
+    archive(tmp_path / "ada" / "upload.zip", {"relu_backward.py": RIGHT})
+    assert answers_of(tmp_path)["relu_backward"].data == RIGHT
 
 
 def test_no_submissions_is_one_line(tmp_path):

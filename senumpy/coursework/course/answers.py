@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from senumpy.coursework.catalogue import exercises
-from senumpy.coursework.course.notebooks import NotebookError, answer_in, cells_of
+from senumpy.coursework.course.cells import answer_in
+from senumpy.coursework.course.notebooks import NotebookError, cells_of
 from senumpy.coursework.course.settings import Course
-from senumpy.coursework.course.submissions import Handed, Submission
+from senumpy.coursework.course.submissions import ENDINGS, READ_OR_NAMED, Handed, Submission
 from senumpy.coursework.exercise import Exercise
 
 _LIKE = 0.75  # how near a wrong file name is to the right one
@@ -60,7 +61,10 @@ def find_answers(
     if submission.problem:
         return [Answer(name, course.file(name), problem=submission.problem) for name in course.points]
     notebooks = _Notebooks()
-    found = {name: _exact(known[name], submission.files, notebooks, blank[name]) for name in course.points}
+    found = {
+        name: _exact(known[name], course.file(name), submission.files, notebooks, blank[name])
+        for name in course.points
+    }
     for name in course.points:
         found[name] = found[name] or _in_any_notebook(known[name], submission.files, notebooks)
     taken = {answer.label for answer in found.values() if answer is not None}
@@ -85,14 +89,19 @@ class _Notebooks:
         return self._read[file.path]
 
 
-def _exact(exercise: Exercise, files: list[Handed], notebooks: _Notebooks, blank: bytes) -> Answer | None:
-    """Return the answer in a file of the right name; None where there is none."""
+def _exact(
+    exercise: Exercise, own: str, files: list[Handed], notebooks: _Notebooks, blank: bytes
+) -> Answer | None:
+    """Return the answer in a file of the right name, of the course's own kind first; None without one."""
     right = [file for file in files if file.name in (f"{exercise.name}.py", f"{exercise.name}.ipynb")]
-    right.sort(key=lambda file: (file.path.count("/"), file.name.endswith(".ipynb"), file.path))
+    right.sort(key=lambda file: (file.name != own, file.path.count("/"), file.path))
     answers = [_answer(exercise, file, notebooks) for file in right]
     if not answers:
         return None
-    begun = [answer for answer in answers if answer.data is not None and answer.data.strip() != blank.strip()]
+    untouched = {blank.strip()}
+    if any(answer.label.endswith(".ipynb") for answer in answers):
+        untouched.add((answer_in([blank.decode()], exercise.targets) or "").encode().strip())
+    begun = [answer for answer in answers if answer.data is not None and answer.data.strip() not in untouched]
     sound = begun or [answer for answer in answers if answer.data is not None] or answers
     answer = sound[0]
     if len({given.data for given in begun}) > 1:
@@ -120,7 +129,7 @@ def _answer(exercise: Exercise, file: Handed, notebooks: _Notebooks) -> Answer:
 def _in_any_notebook(exercise: Exercise, files: list[Handed], notebooks: _Notebooks) -> Answer | None:
     """Return the answer in a notebook that holds several."""
     for file in files:
-        if file.name.endswith(".ipynb") and not file.problem:
+        if file.name.lower().endswith(".ipynb") and not file.problem:
             answer = _answer(exercise, file, notebooks)
             if answer.data is not None:
                 return answer
@@ -133,7 +142,9 @@ def _missing(name: str, course: Course, meant: dict[str, Handed], spare: list[Ha
     if name in meant:
         line = f"found {meant[name].name}, wanted {wanted}: give the file that name and hand it in again"
         return Answer(name, wanted, problem=line)
-    there = [file.name for file in spare if file not in meant.values()][:5]
+    there = [
+        file.name for file in spare if file not in meant.values() and file.name.lower().endswith(ENDINGS)
+    ][:5]
     line = f"no file {wanted} was handed in" + (f"; other files are {', '.join(there)}" if there else "")
     return Answer(name, wanted, problem=line, absent=True)
 
@@ -142,7 +153,7 @@ def _meant(names: list[str], files: list[Handed]) -> dict[str, Handed]:
     """Return the files whose names were meant to be exercises', each for one: the nearest pairs first."""
     pairs = []
     for file in files:
-        stem = _plain(file.name)
+        stem = _stem(file.name)
         likeness = {name: _likeness(name, stem) for name in exercises()}
         best = max(likeness.values())
         pairs += [(-best, name, file) for name in names if likeness[name] == best >= _LIKE]
@@ -159,11 +170,11 @@ def _likeness(name: str, stem: str) -> float:
     return difflib.SequenceMatcher(None, name, stem).ratio()
 
 
-def _plain(name: str) -> str:
+def _stem(name: str) -> str:
     """Return a file's name without what browsers, systems and people add to it."""
     stem = PurePosixPath(name).name.lower()
-    for ending in (".ipynb", ".py"):
-        stem = stem.removesuffix(ending)
+    while stem.endswith(READ_OR_NAMED):
+        stem = stem.rpartition(".")[0]
     stem = re.sub(r"\s*(\(\d+\)|-\s*(copy|kopie)(\s*\(\d+\))?|\bcopy( of)?\b)\s*", "", stem)
     return re.sub(r"[\s\-.]+", "_", stem).strip("_")
 

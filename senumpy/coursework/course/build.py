@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import textwrap
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -26,21 +27,24 @@ def build_course(
     notebooks: bool = False,
     seed: int | None = None,
     title: str | None = None,
+    install: str | None = None,
 ) -> Course:
     """Write a course: ``out/handout`` and ``out/instructor``.
 
     Parameters
     ----------
     names : iterable of str
-        Exercises; "all" for all of them.
+        Exercises; "all" for all of them, "lesson:13" for a lesson's.
     out : Path
-        A new or empty folder, or one with a course, which is written anew and keeps its seed and title where
-        none is given.
+        A new or empty folder, or one with a course, which is written anew and keeps its seed, title and words
+        on installing where none are given.
     notebooks : bool
         Whether students get notebooks.
     seed : int, optional
         Draws the hidden cases; one that nobody guesses where not given.
     title : str, optional
+    install : str, optional
+        What the hand-out says of how to install the package.
 
     Raises
     ------
@@ -55,9 +59,13 @@ def build_course(
         raise InputError(f"--seed: got {seed}, wanted 0 or more")
     if title is None:
         title = "Exercises" if before is None else before.title
-    course = Course(" ".join(title.split()) or "Exercises", points, seed, notebooks)
+    if install is None:
+        install = "" if before is None else before.install
+    title, install = (" ".join(text.split()) for text in (title, install))
+    course = Course(title or "Exercises", points, seed, notebooks, install)
     found = {name: exercises()[name] for name in points}
-    files = _handout(course, found) | _instructor(course, found)
+    # First the file that makes it a course: stopped by a full disk, the folder can be written anew.
+    files = _instructor(course, found) | _handout(course, found)
     try:
         if before is not None:
             _remove(out, before)
@@ -75,7 +83,7 @@ def _before(out: Path) -> Course | None:
         raise InputError(f"--out: {out} is a file, wanted a folder")
     if (out / INSTRUCTOR / FILE).is_file():
         return read_course(out / INSTRUCTOR)
-    if out.is_dir() and any(out.iterdir()):
+    if out.is_dir() and any(not path.is_dir() for path in out.rglob("*")):
         raise InputError(f"--out: {out} holds something else than a course; wanted a new or empty folder")
     return None
 
@@ -135,7 +143,7 @@ def _readme(course: Course, found: dict[str, Exercise]) -> str:
 
 ## How to check your answers
 
-Once, with Python 3.11 or newer: `pip install {_extra(course)}`. Then, in this folder, as often as you like:
+{_install(course)}
 
     {_check_command(course, first)}
 
@@ -173,10 +181,20 @@ Points are in `{FILE}`. Ctrl-C stops grading; what is graded by then is written.
 
 ## Gradescope
 
-Make a programming assignment worth {course.out_of:g} points, and upload `{ARCHIVE}` as its autograder. It
+Make a programming assignment worth {points_text(course.out_of)}, and upload `{ARCHIVE}` as its autograder. It
 brings this version of senumpy along; its `setup.sh` installs NumPy and jupytext.
 """
 
 
-def _extra(course: Course) -> str:
-    return '"senumpy[coursework]"' if course.notebooks else "senumpy"
+def _install(course: Course) -> str:
+    """Return how students get the package: no index is known to have it."""
+    if course.install:
+        text = course.install if course.install.endswith((".", ":", "!")) else f"{course.install}."
+    else:
+        what = "'.[coursework]'" if course.notebooks else "."
+        text = (
+            "Install senumpy once, with Python 3.11 or newer, as your teacher says: for example in a clone "
+            f"of its repository, `pip install {what}`."
+        )
+    text = f"{text} Then, in this folder, as often as you like:"
+    return textwrap.fill(text, 110, break_long_words=False, break_on_hyphens=False)

@@ -15,7 +15,8 @@ from typing import Any
 import senumpy
 from senumpy.coursework.course.outcome import Graded, Grades
 from senumpy.coursework.course.settings import FILE, Course
-from senumpy.storage import write_atomic
+from senumpy.coursework.course.submissions import file_name
+from senumpy.coursework.exercise import points_text
 
 _WANTED = ("jupytext",)  # besides what the package itself needs: notebooks may be handed in
 _DATE = (1980, 1, 1, 0, 0, 0)  # so that equal contents are equal archives
@@ -64,7 +65,7 @@ def results(graded: Graded, grades: Grades) -> dict[str, Any]:
     tests = []
     for number, (name, worth) in enumerate(grades.course.points.items(), 1):
         verdict = graded.verdicts[name]
-        output = verdict.feedback + (f"\n\nNote: {graded.notes[name]}." if name in graded.notes else "")
+        output = verdict.feedback + (f"\n\n{graded.note(name)}" if name in graded.notes else "")
         tests.append(
             {
                 "name": name,
@@ -80,7 +81,7 @@ def results(graded: Graded, grades: Grades) -> dict[str, Any]:
     return {
         "score": graded.total,
         "execution_time": round(grades.seconds),
-        "output": f"{grades.course.title}: {graded.total:g} of {grades.course.out_of:g} points.",
+        "output": f"{grades.course.title}: {graded.total:g} of {points_text(grades.course.out_of)}.",
         "output_format": "text",
         "visibility": "visible",
         "stdout_visibility": "hidden",
@@ -88,15 +89,14 @@ def results(graded: Graded, grades: Grades) -> dict[str, Any]:
     }
 
 
-def write_results(folder: Path, grades: Grades, *, one: bool) -> None:
-    """Write `results.json` for each student, in a folder of the name; for one, in the folder itself."""
-    from senumpy.coursework.course.reports import file_name
-
+def results_files(folder: Path, grades: Grades, *, one: bool) -> list[tuple[Path, bytes]]:
+    """Return `results.json` for each student, in a folder of the name; for one, in the folder itself."""
+    files = []
     for graded in grades.complete:
         place = folder if one else folder / file_name(graded.student)
-        place.mkdir(parents=True, exist_ok=True)
         text = json.dumps(results(graded, grades), indent=2, ensure_ascii=False)
-        write_atomic(place / "results.json", text.encode())
+        files.append((place / "results.json", text.encode()))
+    return files
 
 
 def autograder(course: Course) -> bytes:

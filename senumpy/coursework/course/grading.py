@@ -10,7 +10,7 @@ from dataclasses import replace
 from senumpy.coursework.catalogue import exercises
 from senumpy.coursework.course.alike import groups
 from senumpy.coursework.course.answers import Answer, find_answers
-from senumpy.coursework.course.outcome import Graded, Grades
+from senumpy.coursework.course.outcome import Alike, Graded, Grades
 from senumpy.coursework.course.settings import Course
 from senumpy.coursework.course.submissions import Submission
 from senumpy.coursework.course.workers import CHECKER, Setting, Task, Workers
@@ -22,6 +22,7 @@ from senumpy.coursework.verdict import Status, Verdict
 from senumpy.errors import InputError
 
 LIMITS = Limits(seconds=20.0, cpu=20.0)
+Verdicts = dict[tuple[str, bytes], Verdict]  # by exercise and file
 
 
 def grade(
@@ -62,15 +63,33 @@ def grade(
         if answer.exercise == name and answer.data is not None
     }
     walls = _walls(limits)
-    verdicts: dict[tuple[str, bytes], Verdict] = {}
     setting = Setting(tuple(course.points), course.seed, limits, checker)
     count = max(1, min(workers or _processors(), len(tasks)))
+    verdicts, interrupted = _checked(list(tasks.values()), count, setting, progress)
+    students = [_graded(student, given, verdicts, course) for student, given in answers.items()]
+    return Grades(
+        course,
+        students,
+        _alike(known, answers, verdicts),
+        walls=walls,
+        seconds=time.monotonic() - start,
+        different=len(verdicts),
+        interrupted=interrupted,
+    )
+
+
+def _checked(
+    tasks: list[Task], count: int, setting: Setting, progress: Callable[[str], None]
+) -> tuple[Verdicts, bool]:
+    """Return the verdicts on tasks, and whether somebody stopped it."""
+    start = time.monotonic()
+    verdicts: Verdicts = {}
     interrupted = False
     pool = None
     try:
         if tasks:
             pool = Workers(count, setting)
-            for task, verdict in pool.check(list(tasks.values())):
+            for task, verdict in pool.check(tasks):
                 verdicts[task.exercise, task.data] = verdict
                 progress(_progress(len(verdicts), len(tasks), time.monotonic() - start))
     except KeyboardInterrupt:
@@ -78,27 +97,22 @@ def grade(
     finally:
         if pool is not None:
             pool.close()
-    students = [_graded(student, given, verdicts, course) for student, given in answers.items()]
-    passed = {(graded.student, name) for graded in students for name, v in graded.verdicts.items() if v.ok}
+    return verdicts, interrupted
+
+
+def _alike(known: dict[str, Exercise], answers: dict[str, list[Answer]], verdicts: Verdicts) -> list[Alike]:
+    """Return groups of students with the same answer, exercise by exercise."""
     alike = []
     for name, exercise in known.items():
         texts = [
-            (student, answer.data, (student, name) in passed)
+            (student, answer.data, verdicts[_key(answer)].ok)
             for student, given in answers.items()
             for answer in given
             if answer.exercise == name and answer.data is not None and _key(answer) in verdicts
         ]
         common = (solution_text(exercise), student_text(exercise))
         alike += groups(name, texts, exercise.targets, common)
-    return Grades(
-        course,
-        students,
-        alike,
-        walls=walls,
-        seconds=time.monotonic() - start,
-        different=len(verdicts),
-        interrupted=interrupted,
-    )
+    return alike
 
 
 def _answers(
@@ -114,9 +128,7 @@ def _answers(
         return find_answers(Submission(given.student, problem=problem), course, known, blank)
 
 
-def _graded(
-    student: str, answers: list[Answer], verdicts: dict[tuple[str, bytes], Verdict], course: Course
-) -> Graded:
+def _graded(student: str, answers: list[Answer], verdicts: Verdicts, course: Course) -> Graded:
     graded = Graded(student)
     for answer in answers:
         name = answer.exercise

@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from senumpy.coursework.course.outcome import Grades
 from senumpy.coursework.verdict import Verdict
 from senumpy.errors import InputError
-from senumpy.storage import write_atomic
 
 
-def check_junit(path: Path) -> None:
-    """Raise InputError where a JUnit file could not be written: to be asked before the work."""
+def check_junit() -> None:
+    """Raise InputError where junitparser isn't installed: to be asked before the work."""
     _library()
-    if not path.resolve().parent.is_dir():
-        raise InputError(f"--junit: no folder {path.parent}")
 
 
-def write_junit(path: Path, grades: Grades) -> None:
-    """Write one suite a student, with one test an exercise.
+def junit_file(grades: Grades) -> bytes:
+    """Return one suite a student, with one test an exercise.
 
     Raises
     ------
     InputError
-        junitparser isn't installed, or the file can't be written.
+        junitparser isn't installed.
     """
     junit = _library()
     xml = junit.JUnitXml(_plain(grades.course.title))
@@ -33,7 +29,8 @@ def write_junit(path: Path, grades: Grades) -> None:
         for verdict in graded.verdicts.values():
             suite.add_testcase(_case(junit, verdict))
         xml.add_testsuite(suite)
-    write_atomic(path.resolve(), xml.tostring())
+    data: bytes = xml.tostring()
+    return data
 
 
 def _case(junit: Any, verdict: Verdict) -> Any:

@@ -1,8 +1,11 @@
-"""Notebooks: an exercise's file as one, and the answers that one holds, by jupytext."""
+"""Notebooks: an exercise's file as one, and the code that one holds, by jupytext."""
 
 from __future__ import annotations
 
 import ast
+import contextlib
+import io
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -53,7 +56,10 @@ def cells_of(data: bytes) -> list[str]:
     from jupytext.magics import comment_magic
 
     try:
-        notebook = jupytext.reads(data.decode("utf-8"), fmt="ipynb")
+        text = data.decode("utf-8")
+        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
+            warnings.simplefilter("ignore")  # nbformat's, of cells without an id
+            notebook = jupytext.reads(text, fmt="ipynb")
         sources = [str(cell.source) for cell in notebook.cells if cell.cell_type == "code"]
         if sum(map(len, sources)) > _CODE:
             raise ValueError(f"more than {_CODE:,} characters of code")
@@ -62,68 +68,6 @@ def cells_of(data: bytes) -> list[str]:
         raise NotebookError("not UTF-8 text") from None
     except Exception as error:  # whatever the library meets in a file of a stranger
         raise NotebookError(" ".join(f"{type(error).__name__}: {error}".split())[:100]) from None
-
-
-def answer_in(cells: list[str], targets: tuple[str, ...]) -> str | None:
-    """Return what a notebook's cells say of an exercise: its functions and all that these need.
-
-    Other cells, which draw, try and test, are left out. A cell that doesn't parse spoils only the answers
-    that it would define.
-
-    Parameters
-    ----------
-    cells : list of str
-        Code cells.
-    targets : tuple of str
-        Functions of the exercise.
-
-    Returns
-    -------
-    str or None
-        None where the notebook doesn't define them.
-    """
-    definitions: dict[str, tuple[int, str]] = {}  # the last one counts
-    names: dict[str, set[str]] = {}
-    number = 0
-    for cell in cells:
-        try:
-            tree = ast.parse(cell)
-        except (SyntaxError, ValueError, RecursionError, MemoryError):
-            if any(f"def {target}(" in cell for target in targets):
-                return cell  # the checker says what is wrong with it
-            continue
-        for node in tree.body:
-            source = _source(cell, node)
-            number += 1
-            for name in _bound(node):
-                definitions[name] = number, source
-                names[name] = {inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name)}
-    if not all(target in definitions for target in targets):
-        return None
-    needed, waiting = set(), list(targets)
-    while waiting:
-        name = waiting.pop()
-        if name in definitions and name not in needed:
-            needed.add(name)
-            waiting += names[name]
-    if "annotations" in definitions:
-        needed.add("annotations")  # from __future__
-    parts = sorted({definitions[name] for name in needed})
-    return "\n\n".join(source for _, source in parts) + "\n"
-
-
-def _bound(node: ast.stmt) -> Iterator[str]:
-    """Yield the names that a statement at the top level binds."""
-    if isinstance(node, ast.FunctionDef | ast.ClassDef):
-        yield node.name
-    elif isinstance(node, ast.Import | ast.ImportFrom):
-        for alias in node.names:
-            yield (alias.asname or alias.name).partition(".")[0]
-    elif isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign):
-        for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
-            for inner in ast.walk(target):
-                if isinstance(inner, ast.Name):
-                    yield inner.id
 
 
 def _parts(tree: ast.Module, text: str) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -32,6 +33,10 @@ class Graded:
     def total(self) -> float:
         """Points."""
         return sum(verdict.points for verdict in self.verdicts.values())
+
+    def note(self, exercise: str) -> str:
+        """Return the note on an exercise, in lines of 79 columns."""
+        return textwrap.fill(f"Note: {self.notes[exercise]}.", 79, break_on_hyphens=False)
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ import textwrap
 from pathlib import Path
 
 from senumpy.coursework.course.outcome import Graded, Grades
+from senumpy.coursework.course.submissions import file_name
 from senumpy.coursework.exercise import points_text
-from senumpy.storage import write_atomic
 
 STATUSES = ("passed", "failed", "not begun", "refused", "error")
-_WIDTH = 80
+_WIDTH = 79
 _MOST = 12  # rows of a list
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet would compute
 
@@ -34,20 +34,12 @@ def grades_csv(grades: Grades) -> bytes:
     return text.getvalue().encode()
 
 
-def write_feedback(folder: Path, grades: Grades) -> list[Path]:
-    """Write a Markdown file for each student whose exercises are all graded; return their paths."""
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = []
-    for graded in grades.complete:
-        path = folder / f"{file_name(graded.student)}.md"
-        write_atomic(path, feedback(graded, grades).encode())
-        paths.append(path)
-    return paths
-
-
-def file_name(student: str) -> str:
-    """Return a name for a student's file that every system accepts."""
-    return "".join("_" if c in '/\\:*?"<>|' else c for c in student).strip(". ") or "_"
+def feedback_files(folder: Path, grades: Grades) -> list[tuple[Path, bytes]]:
+    """Return a Markdown file for each student whose exercises are all graded."""
+    return [
+        (folder / f"{file_name(graded.student)}.md", feedback(graded, grades).encode())
+        for graded in grades.complete
+    ]
 
 
 def feedback(graded: Graded, grades: Grades) -> str:
@@ -63,12 +55,12 @@ def feedback(graded: Graded, grades: Grades) -> str:
         verdict = graded.verdicts[name]
         lines += ["", f"## {name}", "", *_fenced(verdict.feedback)]
         if name in graded.notes:
-            lines += ["", f"Note: {graded.notes[name]}."]
+            lines += ["", graded.note(name)]
     return "\n".join(lines) + "\n"
 
 
 def summary(grades: Grades) -> str:
-    """Return what a teacher wants to know, in lines of 80 columns."""
+    """Return what a teacher wants to know, in lines of 79 columns."""
     course = grades.course
     students, count = len(grades.students), len(course.points)
     size = f"{_some(students, 'submission')}, {_some(count, 'exercise')}, {points_text(course.out_of)}"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from senumpy.coursework.catalogue import exercise_named, exercises
+from senumpy.coursework.catalogue import exercise_named, exercises, named_exercises
 from senumpy.coursework.course.submissions import Submission
 from senumpy.errors import InputError
 
@@ -32,12 +32,15 @@ class Course:
         Draws the hidden cases; only the instructor knows it.
     notebooks : bool
         Whether the hand-out's files are notebooks.
+    install : str
+        What the hand-out says of how to install the package; empty for the usual words.
     """
 
     title: str
     points: dict[str, float]
     seed: int
     notebooks: bool = False
+    install: str = ""
 
     @property
     def out_of(self) -> float:
@@ -50,29 +53,36 @@ class Course:
 
     def to_toml(self) -> str:
         """Return the text of `course.toml`."""
+        install = f"install = {_quoted(self.install)}\n" if self.install else ""
         lines = "\n".join(f"{name} = {points:g}" for name, points in self.points.items())
         return f"""\
 # A course of senumpy. Students must not see this file: who knows the seed knows the hidden cases.
 format = {_FORMAT}
-title = {json.dumps(self.title, ensure_ascii=False)}
+title = {_quoted(self.title)}
 notebooks = {str(self.notebooks).lower()}
 seed = {self.seed}
-
+{install}
 # Points of each exercise; change them as you like.
 [exercises]
 {lines}
 """
 
 
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
 def chosen(names: Iterable[str]) -> dict[str, float]:
-    """Return points by exercise for names as given, in the order of lessons; "all" stands for all.
+    """Return points by exercise for names as given, in the order of lessons.
+
+    "all" stands for all exercises, "lesson:13" for a lesson's.
 
     Raises
     ------
     InputError
         No such exercise, or none at all.
     """
-    wanted = list(names)
+    wanted = named_exercises(names)
     known = exercises()
     found = set(known) if ALL in wanted else {exercise_named(name).name for name in wanted}
     if not found:
@@ -132,6 +142,7 @@ def _course(data: dict[str, Any], path: Path) -> Course:
         raise InputError(f"{path}: got format {data.get('format')!r}, wanted format {_FORMAT}")
     title = _entry(data, "title", str, path)
     seed, notebooks = _entry(data, "seed", int, path), _entry(data, "notebooks", bool, path)
+    install = _entry({"install": "", **data}, "install", str, path)
     if seed < 0:
         raise InputError(f"{path}: got seed {seed}, wanted 0 or more")
     points = {}
@@ -142,7 +153,7 @@ def _course(data: dict[str, Any], path: Path) -> Course:
         points[exercise.name] = worth
     if not points:
         raise InputError(f"{path}: no exercises; wanted lines NAME = POINTS under [exercises]")
-    return Course(title, points, seed, notebooks)
+    return Course(title, points, seed, notebooks, install)
 
 
 def _entry(data: dict[str, Any], name: str, kind: type, path: Path) -> Any:

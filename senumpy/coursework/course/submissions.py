@@ -1,14 +1,15 @@
 """What students handed in: a folder or a ZIP file each, read as something that nobody has looked at yet.
 
-Only regular files of modest size that end in .py or .ipynb are read. Links are not followed, paths that lead
-out of an archive are refused, an archive is never unpacked to disk, and no more than a limit of bytes is
-taken out of it, whatever it says of itself.
+Only regular files of modest size that end in .py or .ipynb, in any case, are read. Links are not followed,
+paths that lead out of an archive are refused, an archive is never unpacked to disk, and no more than a limit
+of bytes is taken out of it, whatever it says of itself.
 """
 
 from __future__ import annotations
 
 import os
 import stat
+import unicodedata
 import zipfile
 import zlib
 from dataclasses import dataclass, field
@@ -18,7 +19,9 @@ from senumpy.coursework.sandbox.outcome import clean
 from senumpy.errors import InputError
 
 ENDINGS = (".py", ".ipynb")
+READ_OR_NAMED = (*ENDINGS, ".txt")  # text files are not read, but may be an answer misnamed
 LIMITS = {".py": 1_000_000, ".ipynb": 20_000_000}  # bytes; notebooks hold figures
+_TEXT = "is a text file, wanted Python or a notebook"
 _ENTRIES = 2000  # files of one student
 _ARCHIVE = 50_000_000  # bytes of a ZIP file
 _IGNORED = ("__MACOSX", "__pycache__", ".ipynb_checkpoints", ".git", ".venv", "node_modules")
@@ -65,35 +68,59 @@ def read_submissions(folder: Path, *, one: bool = False) -> tuple[list[Submissio
     folder : Path
         With a folder or a ZIP file for each student.
     one : bool
-        The folder is one student's.
+        The folder, or .zip, is one student's.
 
     Raises
     ------
     InputError
         No such folder, or nothing in it.
     """
+    if one and _is_archive(folder) and folder.is_file():
+        return [_submission(folder, _shown(folder.stem), archive=True)], []
     if not folder.is_dir():
-        found = "a file" if folder.exists() else "nothing"
-        raise InputError(f"{folder}: found {found}, wanted a folder with a folder or .zip for each student")
+        lies = "a file" if folder.exists() else "nothing"
+        raise InputError(f"{folder}: found {lies}, wanted a folder with a folder or .zip for each student")
     if one:
         return [_of_folder(folder, folder.resolve().name)], []
-    found_: dict[str, Submission] = {}
+    found: dict[str, Submission] = {}  # by the name of a file, which has to be a student's alone
     besides: list[str] = []
-    for path in sorted(folder.iterdir(), key=lambda path: (path.suffix.lower() == ".zip", path.name)):
-        archive = path.suffix.lower() == ".zip"
-        if path.name.startswith(".") or path.name in _IGNORED:
+    for path in sorted(folder.iterdir(), key=lambda path: (_is_archive(path), path.name)):
+        archive = _is_archive(path)
+        if path.name.startswith("."):
+            if path.is_dir() and path.name not in _IGNORED:
+                besides.append(f"{clean(path.name, lines=False)} (begins with a dot)")
+            continue
+        if path.name in _IGNORED:
             continue
         if not archive and not path.is_dir():
             besides.append(clean(path.name, lines=False))
             continue
         student = _shown(path.stem if archive else path.name)
-        if student in found_:  # a folder and an archive of one name
+        if _key(student) in found:  # a folder and an archive of one name
             student = _shown(path.name)
-        found_[student] = _submission(path, student, archive)
-    if not found_:
+        plain, number = student, 1
+        while _key(student) in found:
+            number += 1
+            student = f"{plain}-{number}"
+        found[_key(student)] = _submission(path, student, archive)
+    if not found:
         hint = f"; {besides[0]} lies there: is it one student's? Then add --one" if besides else ""
         raise InputError(f"{folder}: no submissions, wanted a folder or .zip for each student{hint}")
-    return [found_[name] for name in sorted(found_)], besides
+    return sorted(found.values(), key=lambda given: given.student), besides
+
+
+def file_name(student: str) -> str:
+    """Return a name for a student's file that every system accepts."""
+    return "".join("_" if c in '/\\:*?"<>|' else c for c in student).strip(". ") or "_"
+
+
+def _key(student: str) -> str:
+    """Return the same for names that some system takes for the same file's."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", file_name(student)).casefold())
+
+
+def _is_archive(path: Path) -> bool:
+    return path.suffix.lower() == ".zip"
 
 
 def _submission(path: Path, student: str, archive: bool) -> Submission:
@@ -120,18 +147,22 @@ def _of_folder(folder: Path, student: str) -> Submission:
             if count > _ENTRIES:
                 return Submission(student, problem=f"more than {_ENTRIES} files were handed in")
             path = Path(place, name)
-            if path.suffix in ENDINGS:
+            if path.suffix.lower() in READ_OR_NAMED:
                 files.append(_read(path, _relative(path, folder)))
-            elif path.suffix.lower() == ".zip" and name in names:
+            elif _is_archive(path) and name in names:
                 archives.append(path)
-    if not any(file.path for file in files) and archives:  # as learning platforms deliver it
+    if (
+        not any(file.name.lower().endswith(ENDINGS) for file in files) and archives
+    ):  # as learning platforms deliver it
         files, problem = _of_archive(archives[0])
         return Submission(student, files, problem)
     return Submission(student, sorted(files, key=_depth))
 
 
 def _read(path: Path, name: str) -> Handed:
-    limit = LIMITS[path.suffix]
+    limit = LIMITS.get(path.suffix.lower())
+    if limit is None:
+        return Handed(name, problem=_TEXT)
     try:
         # Not followed if a link, not waited for if a pipe.
         flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
@@ -165,7 +196,7 @@ def _of_archive(path: Path) -> tuple[list[Handed], str]:
                 inner = _inner(entry)
                 if inner is None:
                     return [], f"{name} holds the path {_shown(entry.filename)!r}, which leads out of it"
-                if inner.suffix in ENDINGS and not set(inner.parts) & set(_IGNORED):
+                if inner.suffix.lower() in READ_OR_NAMED and not set(inner.parts) & set(_IGNORED):
                     files.append(_extract(archive, entry, str(inner)))
     except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError, RuntimeError) as error:
         return [], f"{name} can't be read as a ZIP file: {' '.join(str(error).split())[:100]}"
@@ -181,7 +212,9 @@ def _inner(entry: zipfile.ZipInfo) -> PurePosixPath | None:
 
 
 def _extract(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, name: str) -> Handed:
-    limit = LIMITS[PurePosixPath(name).suffix]
+    limit = LIMITS.get(PurePosixPath(name).suffix.lower())
+    if limit is None:
+        return Handed(name, problem=_TEXT)
     if stat.S_ISLNK(entry.external_attr >> 16):
         return Handed(name, problem="is a link, wanted a file")
     if entry.is_dir():
@@ -212,4 +245,5 @@ def _depth(file: Handed) -> tuple[int, str]:
 
 def _shown(name: str) -> str:
     """Return a name that can be printed, stored as UTF-8, and used for a file."""
-    return clean(name.encode(errors="replace").decode(), lines=False)[:200] or "?"
+    plain = clean(name.encode(errors="replace").decode(), lines=False)
+    return plain.encode()[:200].decode(errors="ignore") or "?"

@@ -7,7 +7,9 @@ import importlib
 import multiprocessing
 import signal
 import sys
+import textwrap
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
@@ -46,6 +48,11 @@ class Setting:
     limits: Limits
     checker: str = CHECKER
 
+    @property
+    def deadline(self) -> float:
+        """Seconds after which an answer is given up: it takes some runs, and judging them takes time."""
+        return 15 * self.limits.seconds
+
 
 class Workers:
     """Checks tasks in several processes.
@@ -64,43 +71,52 @@ class Workers:
     def check(self, tasks: list[Task]) -> Iterator[tuple[Task, Verdict]]:
         """Yield each task with its verdict, as they come."""
         waiting = list(reversed(tasks))
-        busy: dict[Connection, tuple[int, Task]] = {}
+        busy: dict[Connection, _Begun] = {}
         for number in range(len(self._all)):
             self._next(number, waiting, busy)
         while busy:
-            for ready in wait(list(busy)):
-                assert isinstance(ready, Connection)
-                number, task = busy.pop(ready)
-                try:
-                    verdict = ready.recv()
-                except (EOFError, OSError):
-                    self._all[number][0].join(5)
-                    verdict = broken(task.exercise, f"its process ended, {self._all[number][0].exitcode}")
-                    self._all[number] = self._new()
-                yield task, verdict
-                self._next(number, waiting, busy)
+            soonest = min(begun.until for begun in busy.values())
+            ready = wait(list(busy), max(0.0, soonest - time.monotonic()))
+            late = [link for link, begun in busy.items() if begun.until <= time.monotonic()]
+            for link in ready or late:
+                assert isinstance(link, Connection)
+                begun = busy.pop(link)
+                verdict = self._verdict(link, begun) if ready else self._given_up(begun)
+                yield begun.task, verdict
+                self._next(begun.number, waiting, busy)
+
+    def _verdict(self, connection: Connection, begun: _Begun) -> Verdict:
+        """Return what a process says of its task; where it is gone, begin another one."""
+        try:
+            verdict: Verdict = connection.recv()
+        except (EOFError, OSError):
+            process = self._all[begun.number][0]
+            process.join(5)
+            verdict = broken(begun.task.exercise, f"its process ended, {process.exitcode}")
+            self._all[begun.number] = self._new()
+        return verdict
+
+    def _given_up(self, begun: _Begun) -> Verdict:
+        """End a process that is over its time, and begin another one."""
+        with _held_back():
+            _end([self._all[begun.number]])
+            self._all[begun.number] = self._new()
+        seconds = f"{self._setting.deadline:g} s"
+        return broken(begun.task.exercise, f"it took more than {seconds} and was stopped")
 
     def close(self) -> None:
         """End the processes; whatever they check is given up. Ctrl-C has to wait for that."""
         with _held_back():
-            for process, connection in self._all:
-                with contextlib.suppress(OSError):
-                    connection.close()
-                process.terminate()
-            for process, _ in self._all:
-                process.join(5)
-                if process.is_alive():
-                    process.kill()
-                    process.join()
+            _end(self._all)
 
-    def _next(self, number: int, waiting: list[Task], busy: dict[Connection, tuple[int, Task]]) -> None:
+    def _next(self, number: int, waiting: list[Task], busy: dict[Connection, _Begun]) -> None:
         if not waiting:
             return
         task = waiting.pop()
         connection = self._all[number][1]
         with contextlib.suppress(OSError):  # a process that is gone shows when its verdict is read
             connection.send(task)
-        busy[connection] = number, task
+        busy[connection] = _Begun(number, task, time.monotonic() + self._setting.deadline)
 
     def _new(self) -> tuple[Any, Connection]:
         ours, theirs = self._context.Pipe()
@@ -108,6 +124,27 @@ class Workers:
         process.start()
         theirs.close()
         return process, ours
+
+
+@dataclass(frozen=True)
+class _Begun:
+    """A task that a process is at, and when it is given up."""
+
+    number: int
+    task: Task
+    until: float
+
+
+def _end(processes: list[tuple[Any, Connection]]) -> None:
+    for process, connection in processes:
+        with contextlib.suppress(OSError):
+            connection.close()
+        process.terminate()
+    for process, _ in processes:
+        process.join(5)
+        if process.is_alive():
+            process.kill()
+            process.join()
 
 
 @contextlib.contextmanager
@@ -126,7 +163,7 @@ def _held_back() -> Iterator[None]:
 def broken(exercise: str, what: str) -> Verdict:
     """Return the verdict on an answer that could not be judged."""
     line = f"{_BROKEN} ({what})"
-    return Verdict(exercise, "error", 0, line, f"{exercise}: {line}")
+    return Verdict(exercise, "error", 0, line, textwrap.fill(f"{exercise}: {line}", 79))
 
 
 def _serve(connection: Connection, setting: Setting) -> None:
