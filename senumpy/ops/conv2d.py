@@ -164,6 +164,8 @@ def _im2col(x: Array, window: Window, groups: int, out: Pair) -> Array:
     for p, q, (rows, cols) in taps(window, out):
         columns[:, p, q] = padded[:, :, rows, cols]
     return xp.reshape(columns, (groups, -1, n * out[0] * out[1]))
+
+
 # end of exercise
 
 
@@ -176,6 +178,8 @@ def _col2im(columns: Array, x: Array, window: Window, out: Pair) -> Array:
     for p, q, (rows, cols) in taps(window, out):
         padded[:, :, rows, cols] += columns[:, p, q]
     return _swap(unpad(padded, window, (h, w)))
+
+
 # end of exercise
 
 

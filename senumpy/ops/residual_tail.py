@@ -176,6 +176,8 @@ def _after_norm(
     total, add = residual_add_forward(v, shortcut)
     y, relu = relu_forward(total)
     return y, ResidualTailCache(norm, se, add, relu)
+
+
 # end of exercise
 
 
@@ -187,4 +189,6 @@ def _before_norm(dy: Array, cache: ResidualTailCache) -> tuple[Array, SEGradient
         return dv, (None, None, None, None), dshortcut
     du, dw1, db1, dw2, db2 = squeeze_excite_backward(dv, cache.se)
     return du, (dw1, db1, dw2, db2), dshortcut
+
+
 # end of exercise

@@ -113,4 +113,6 @@ def _backward(dy: Array, cache: SqueezeExciteCache) -> tuple[SqueezeExcitePaths,
     gradients = excitation_backward(ds, cache.excitation)
     (through_gate,) = squeeze_backward(gradients.dz, cache.squeeze)
     return SqueezeExcitePaths(through_scale, through_gate), gradients
+
+
 # end of exercise

@@ -147,7 +147,7 @@ BODY = "def relu_backward(dy, cache):\n    return dy * cache.mask\n"
         f"{BODY}if __name__ == '__main__':\n    import senumpy.ops\n    import os\n    print(open('x'))\n",
         f"from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import senumpy.ops\n{BODY}",
         f"import sys\nEPS = sys.float_info.epsilon\nprint(EPS, file=sys.stderr)\n{BODY}",
-        f"import logging, pprint, re, timeit\nlogging.info('x')\n{BODY}",
+        f"import logging, pprint, re\nlogging.info('x')\n{BODY}",
         f"class N:\n    def __init__(self):\n        self.modules = []\n        self.modules.sort()\n{BODY}",
         "from typing import Callable\nrelu_backward: Callable = lambda dy, cache: dy * cache.mask\n",
         "if True:\n    def relu_backward(dy, cache):\n        return dy * cache.mask\n",

@@ -8,7 +8,8 @@ whose end is the end of all that was started there. Elsewhere each run is a new 
 resources (macOS) or with a limit of time alone (Windows). `Sandbox.describe` says which walls stand; each is
 tried first.
 
-What comes back is bytes that are never unpickled (`frames`).
+Behind Landlock the library's own sources can't be read: they have the solutions. What comes back is bytes
+that are never unpickled (`frames`).
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS = 1, 4, 38
 
 # Bits of Landlock's rights on files. Each ABI knew more of them than the one before.
 _EXECUTE, _WRITE, _READ, _LIST = 1 << 0, 1 << 1, 1 << 2, 1 << 3
+_REMOVE = 1 << 4 | 1 << 5  # folders, files; moving them needs it, too
 _TRUNCATE, _DEVICE = 1 << 14, 1 << 15
 _OF_FILES = _EXECUTE | _WRITE | _READ | _TRUNCATE | _DEVICE
 _RIGHTS = {1: 13, 2: 14, 3: 15, 4: 15}  # how many bits an ABI knows
@@ -65,8 +66,22 @@ def landlock_abi() -> int:
         return 0
 
 
-def landlock(readable: Iterable[str | Path], devices: Iterable[str | Path], scratch: str | Path) -> None:
+def landlock(
+    readable: Iterable[str | Path],
+    listed: Iterable[str | Path],
+    devices: Iterable[str | Path],
+    scratch: str | Path,
+) -> None:
     """Leave this process these files to read, these devices to use, and one folder to write in.
+
+    Nothing can be removed or moved in that folder: what was written stays to be counted.
+
+    Parameters
+    ----------
+    readable, devices : iterable of path
+    listed : iterable of path
+        Folders whose names may be listed, at any depth, and no more.
+    scratch : path
 
     Raises
     ------
@@ -83,9 +98,11 @@ def landlock(readable: Iterable[str | Path], devices: Iterable[str | Path], scra
     try:
         for path in readable:
             _allow(rules, path, handled & (_EXECUTE | _READ | _LIST))
+        for path in listed:
+            _allow(rules, path, handled & _LIST)
         for path in devices:
             _allow(rules, path, handled & (_READ | _WRITE | _DEVICE))
-        _allow(rules, scratch, handled & ~_DEVICE)
+        _allow(rules, scratch, handled & ~(_DEVICE | _REMOVE))
         prctl(PR_SET_NO_NEW_PRIVS, 1)
         _call(_RESTRICT, ctypes.c_int(rules), ctypes.c_uint(0))
     finally:

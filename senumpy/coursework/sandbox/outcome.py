@@ -88,11 +88,13 @@ def reply_of(outcome: Outcome, data: bytes, printed: bytes, limits: Limits) -> R
         return Reply(status, message, printed=text)
     try:
         head, arrays = decode(data)
-        kind, message = head["status"], clean(str(head["message"]), lines=False)[:_LINE]
+        kind, message = head["status"], clean(head["message"], lines=False)[:_LINE]
         if kind not in get_args(Status):
             raise BadReplyError("no status")
-        return Reply(kind, message, arrays, head.get("notes"), text)
-    except (BadReplyError, KeyError, TypeError, RecursionError, MemoryError):
+        if kind != "done":
+            return Reply(kind, message, printed=text)
+        return Reply(kind, message, arrays, head["notes"], text)
+    except BadReplyError:
         message = "the code wrote into files that are not its own, and its results were lost"
         return Reply("crashed", message, printed=text)
 

@@ -41,6 +41,8 @@ def run(work: str, job: bytes, limits: Limits, folder: Path, stop: outcome.Stop)
             killed = _watch(process, limits.seconds, base, stop)
         finally:
             _end(process)
+        if not killed and printed.stat().st_size > OUTPUT:
+            killed = "output"  # it was faster than the looks at it
         reply = base / "reply"
         data = reply.read_bytes() if reply.is_file() and reply.stat().st_size <= REPLY else b""
         with printed.open("rb") as file:
@@ -80,7 +82,7 @@ def main(base: str, work: str, limits: dict[str, float]) -> None:
     with contextlib.suppress(ImportError):  # Windows has no such limits
         from senumpy.coursework.sandbox import confine
 
-        confine.limit(Limits(**limits))  # type: ignore[arg-type]
+        confine.limit(Limits(**limits), reply=REPLY)  # type: ignore[arg-type]
         STANDING.append("limits")
     child.hand_over(child.call(work, job), descriptor)
 

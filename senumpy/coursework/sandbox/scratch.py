@@ -16,19 +16,35 @@ def errors_of(folder: str | Path) -> Path:
 
 
 def too_much(folder: str | Path) -> bool:
-    """Return whether more is in the folder than a run may leave there."""
+    """Return whether more is in the folder than a run may leave there.
+
+    A folder that can't be looked into is too much, too: one made without the right to list it, or nested
+    deeper than a path can name.
+    """
     waiting, size, count = [str(folder)], 0, 0
     while waiting:
-        with contextlib.suppress(OSError), os.scandir(waiting.pop()) as entries:
-            for entry in entries:
-                count += 1
-                with contextlib.suppress(OSError):
-                    size += entry.stat(follow_symlinks=False).st_blocks * 512
-                if count > ENTRIES or size > SCRATCH:
-                    return True
-                if entry.is_dir(follow_symlinks=False):
-                    waiting.append(entry.path)
+        try:
+            with os.scandir(waiting.pop()) as entries:
+                for entry in entries:
+                    count += 1
+                    size += _blocks(entry) * 512
+                    if count > ENTRIES or size > SCRATCH:
+                        return True
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append(entry.path)
+        except (FileNotFoundError, NotADirectoryError):
+            continue  # removed meanwhile, where there is no Landlock
+        except OSError:
+            return True
     return False
+
+
+def _blocks(entry: os.DirEntry[str]) -> int:
+    try:
+        found = entry.stat(follow_symlinks=False)
+        return getattr(found, "st_blocks", -(-found.st_size // 512))  # Windows counts no blocks
+    except FileNotFoundError:
+        return 0
 
 
 def remove(folder: str | Path) -> None:

@@ -30,8 +30,8 @@ _X32 = 0x40000000
 _REFUSED: dict[str, tuple[int | None, int | None]] = {
     # network, and the ring of requests that goes around this filter
     "socket": (41, 198), "connect": (42, 203), "bind": (49, 200), "listen": (50, 201),
-    "accept": (43, 202), "accept4": (288, 242), "io_uring_setup": (425, 425), "io_uring_enter": (426, 426),
-    "io_uring_register": (427, 427),
+    "socketpair": (53, 199), "accept": (43, 202), "accept4": (288, 242),
+    "io_uring_setup": (425, 425), "io_uring_enter": (426, 426), "io_uring_register": (427, 427),
     # processes
     "fork": (57, None), "vfork": (58, None), "execve": (59, 221), "execveat": (322, 281),
     "setsid": (112, 157), "setpgid": (109, 154), "unshare": (272, 97), "setns": (308, 268),
@@ -68,7 +68,13 @@ _REFUSED: dict[str, tuple[int | None, int | None]] = {
     "settimeofday": (164, 170), "clock_settime": (227, 112), "adjtimex": (159, 171),
     "clock_adjtime": (305, 266), "acct": (163, 89), "quotactl": (179, 60), "syslog": (103, 116),
     "iopl": (172, None), "ioperm": (173, None), "sync": (162, 81), "syncfs": (306, 267),
-    "fanotify_init": (300, 262), "vhangup": (153, 58),
+    "vhangup": (153, 58), "open_tree_attr": (467, 467), "fsconfig": (431, 431), "fspick": (433, 433),
+    "statmount": (457, 457), "listmount": (458, 458), "listns": (470, 470), "quotactl_fd": (443, 443),
+    "lookup_dcookie": (212, 18), "nfsservctl": (180, 42), "sysfs": (139, None), "uselib": (134, None),
+    "modify_ldt": (154, None), "lsm_set_self_attr": (460, 460), "personality": (135, 92),
+    # news of files, and requests beside the usual calls
+    "fanotify_init": (300, 262), "fanotify_mark": (301, 263), "inotify_init": (253, None),
+    "inotify_init1": (294, 26), "io_setup": (206, 0), "io_submit": (209, 2),
 }  # fmt: skip
 # Allowed where the first argument is the process itself (or 0, which means the same).
 _ON_ITSELF: dict[str, tuple[int, int]] = {
@@ -94,6 +100,7 @@ _CHANGES: dict[str, tuple[int | None, int | None]] = {
 }  # fmt: skip
 _OPEN, _OPENAT, _OPENAT2 = (2, None), (257, 56), (437, 437)
 _WRITES = 0x1 | 0x2 | 0x40 | 0x200  # O_WRONLY, O_RDWR, O_CREAT, O_TRUNC
+_NAMELESS = 0x400000  # what O_TMPFILE has beyond O_DIRECTORY: files that nobody could count
 
 
 def install(*, changes: bool) -> None:
@@ -149,9 +156,10 @@ def _program(machine: str, changes: bool) -> list[bytes]:
     if not changes:
         for numbers in _CHANGES.values():
             when(numbers[which], [refuse])
-        for numbers, index in ((_OPEN, 1), (_OPENAT, 2)):
-            when(numbers[which], [_argument(index), _line(_ANY_BIT, _WRITES, 0, 1), refuse, allow])
-        when(_OPENAT2[which], [_line(_RETURN, _ERRNO | errno.ENOSYS)])
+    flags = _NAMELESS if changes else _NAMELESS | _WRITES
+    for numbers, index in ((_OPEN, 1), (_OPENAT, 2)):
+        when(numbers[which], [_argument(index), _line(_ANY_BIT, flags, 0, 1), refuse, allow])
+    when(_OPENAT2[which], [_line(_RETURN, _ERRNO | errno.ENOSYS)])  # its flags are behind a pointer
     # A thread may be started, a process not. clone3 hides its flags behind a pointer: without it the C
     # library asks by clone.
     when(_CLONE[which], [_argument(0), _line(_ANY_BIT, _THREAD, 0, 1), allow, refuse])

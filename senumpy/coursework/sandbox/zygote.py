@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import importlib
 import json
 import os
 import random
@@ -21,12 +22,15 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from senumpy.coursework.sandbox import child, confine, kernel, scratch
+from senumpy.coursework.sandbox.collect import Collected
 from senumpy.coursework.sandbox.outcome import KEPT, LOST, OUTPUT, REPLY, Killed, Limits
 from senumpy.coursework.sandbox.walls import STANDING
 
 _LENGTH = struct.Struct("<Q")
 _TICK = 0.05  # seconds between two looks at how much was written
 _REPLY = 3  # the child's file descriptor for its reply
+# Imported before any walls stand, beside the work's own module: behind them the library can't be read.
+_AHEAD = ("coursework.subjects", "ops", "training", "models", "verify")
 
 
 def main(folder: str, without: tuple[str, ...]) -> None:
@@ -99,6 +103,9 @@ class Zygote:
 
     def serve(self) -> None:
         """Say that all is ready, then answer until nobody asks any more."""
+        for name in _AHEAD:
+            with contextlib.suppress(ImportError):  # an optional dependency that is broken, for example
+                importlib.import_module(f"senumpy.{name}")
         self._send(b"ready")
         while (request := self._read()) and (job := self._read()) is not None:
             order = json.loads(request)
@@ -126,23 +133,26 @@ class Zygote:
     def _run(self, work: str, limits: Limits, job: bytes) -> bool:
         """Run once and answer; return whether somebody still wants answers."""
         place = tempfile.mkdtemp(prefix="run-", dir=self._folder)
-        reply, output = os.memfd_create("reply"), os.memfd_create("output")
+        source, reply = os.pipe()  # not a file: what it may hold has a limit of its own
+        output = os.memfd_create("output")
         try:
+            collected = Collected(source, REPLY)
             began = time.monotonic()
             pid = os.fork()
             if not pid:
                 self._be_child(work, limits, job, place, reply, output)
-            killed = self._watch(pid, began + limits.seconds, place, output)
+            killed = self._watch(pid, began + limits.seconds, place, output, source, collected)
             status, cpu = self._end(pid)
+            collected.read()
             if not killed and os.fstat(output).st_size > OUTPUT:
                 killed = "output"
             if killed != "gone":
                 facts = {"killed": killed, "status": status, "cpu": cpu}
-                self._write(facts, _content(reply, REPLY), _content(output, 4 * KEPT))
+                self._write(facts, collected.content(), _content(output, 4 * KEPT))
             return killed != "gone"
         finally:
-            os.close(reply)
-            os.close(output)
+            for descriptor in (source, reply, output):
+                os.close(descriptor)
             scratch.remove(place)
 
     def _be_child(
@@ -158,7 +168,7 @@ class Zygote:
             os.closerange(_REPLY + 1, os.sysconf("SC_OPEN_MAX"))
             os.chdir(place)
             os.environ.update(HOME=place, TMPDIR=place, TMP=place, TEMP=place)
-            tempfile.tempdir = None
+            tempfile.tempdir = place
             confine.usual_signals()
             if self._alone:
                 # The forking process counts, too, and the one that waits for it.
@@ -171,10 +181,13 @@ class Zygote:
         finally:
             os._exit(LOST)
 
-    def _watch(self, pid: int, deadline: float, place: str, output: int) -> Killed:
-        """Wait for the child's end; return why it has to be killed before that, if it has."""
+    def _watch(
+        self, pid: int, deadline: float, place: str, output: int, source: int, collected: Collected
+    ) -> Killed:
+        """Wait for the child's end, and collect its reply; return why it has to be killed, if it has."""
         poll = select.poll()
         poll.register(self._questions, 0)  # the other end closed: nobody wants answers any more
+        poll.register(source, select.POLLIN)
         try:
             handle, tick = os.pidfd_open(pid), _TICK
             poll.register(handle, select.POLLIN)
@@ -187,8 +200,11 @@ class Zygote:
                 events = poll.poll(max(0.0, min(tick, deadline - now)) * 1000)
                 if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
                     return ""
-                if any(descriptor == self._questions for descriptor, _ in events):
+                ready = {descriptor for descriptor, _ in events}
+                if self._questions in ready:
                     return "gone"
+                if source in ready and not collected.read():
+                    poll.unregister(source)
                 if time.monotonic() >= deadline:
                     return "timeout"
                 if now >= look:
