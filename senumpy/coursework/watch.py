@@ -57,9 +57,10 @@ def _verdicts(workspace: Workspace, chosen: set[str]) -> Iterator[Verdict]:
                 seen[exercise.name] = workspace.read(exercise)
                 yield verdict(exercise.name)
         for changes in watchfiles.watch(workspace.folder, raise_interrupt=False, recursive=False):
-            for name in sorted({Path(path).stem for _, path in changes if path.endswith(".py")} & chosen):
-                path = workspace.path(exercise_named(name))
+            saved = {Path(path).stem for _, path in changes if path.endswith((".py", ".ipynb"))}
+            for name in sorted(saved & chosen):
+                exercise = exercise_named(name)
                 # Editors write a file several times; what is the same again needs no second verdict.
-                if path.is_file() and path.read_bytes() != seen.get(name):
-                    seen[name] = path.read_bytes()
+                if workspace.path(exercise).is_file() and workspace.read(exercise) != seen.get(name):
+                    seen[name] = workspace.read(exercise)
                     yield verdict(name)

@@ -34,8 +34,9 @@ class Workspace:
         self.folder = folder
 
     def path(self, exercise: Exercise) -> Path:
-        """Return where the answer to an exercise is."""
-        return self.folder / exercise.file
+        """Return where the answer to an exercise is, or will be: a script; a notebook where there is one."""
+        script, notebook = (self.folder / f"{exercise.name}{ending}" for ending in (".py", ".ipynb"))
+        return notebook if notebook.exists() and not script.exists() else script
 
     def begun(self) -> list[Exercise]:
         """Return the exercises that have a file here."""
@@ -76,7 +77,7 @@ class Workspace:
         return self.start(name), kept
 
     def read(self, exercise: Exercise) -> bytes:
-        """Return the file of an exercise.
+        """Return the answer to an exercise: its file, or what a notebook has of it.
 
         Raises
         ------
@@ -87,9 +88,10 @@ class Workspace:
         if not path.exists():
             raise InputError(f"no {path}: senumpy exercise start {exercise.name} writes it")
         try:
-            return path.read_bytes()
+            data = path.read_bytes()
         except OSError as error:
             raise InputError(f"cannot read {path}: {error.strerror}") from None
+        return _of_notebook(data, exercise, path) if path.suffix == ".ipynb" else data
 
     def remember(self, exercise: Exercise, data: bytes, verdict: Verdict) -> None:
         """Note what came of a file, where the folder can be written."""
@@ -98,13 +100,12 @@ class Workspace:
 
     def status(self, exercise: Exercise) -> str:
         """Return "passed", "failed", ... of the file as it is now; "begun" unless checked; "" without one."""
-        path = self.path(exercise)
-        if not path.is_file():
+        if not self.path(exercise).is_file():
             return ""
         entry = self._progress().get(exercise.name, {})
         try:
-            same = entry.get("of") == _mark(path.read_bytes())
-        except OSError:
+            same = entry.get("of") == _mark(self.read(exercise))
+        except InputError:
             same = False
         return str(entry["status"]) if same else "begun"
 
@@ -132,6 +133,20 @@ class Workspace:
         progress = self._progress()
         progress[name] = change(progress.get(name, {}))
         write_atomic(self.folder / PROGRESS, (json.dumps(progress, indent=1) + "\n").encode())
+
+
+def _of_notebook(data: bytes, exercise: Exercise, path: Path) -> bytes:
+    """Return the functions of an exercise out of a notebook, with what they need."""
+    from senumpy.coursework.course.cells import answer_in
+    from senumpy.coursework.course.notebooks import NotebookError, cells_of
+
+    try:
+        text = answer_in(cells_of(data), exercise.targets)
+    except NotebookError as error:
+        raise InputError(f"{path}: {error}") from None
+    if text is None:
+        raise InputError(f"{path}: no cell defines a function {exercise.targets[0]}")
+    return text.encode()
 
 
 def _spare_names(path: Path) -> Iterator[Path]:

@@ -192,6 +192,24 @@ def test_a_folder_that_is_named_like_a_file(folder: Path, capsys: pytest.Capture
     assert "cannot read" in refused(capsys, "check", "relu_backward")
 
 
+def test_a_notebook_is_checked_without_its_trials(
+    tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    jupytext = pytest.importorskip("jupytext")
+    trial = "# %%\nimport matplotlib\nfrom senumpy.ops import relu_forward\ny, cache = relu_forward(1)\n"
+    folder.mkdir()
+    notebook = folder / "relu_backward.ipynb"
+    notebook.write_text(jupytext.writes(jupytext.reads(f"# %%\n{RIGHT}\n{trial}", "py:percent"), "ipynb"))
+    assert run("check") == 0
+    assert "relu_backward: passed, 1 of 1 point" in capsys.readouterr().out
+    assert run("list", "--lesson", "3", "--json") == 0
+    assert '"status": "passed"' in capsys.readouterr().out
+    notebook.write_text(jupytext.writes(jupytext.reads(trial, "py:percent"), "ipynb"))
+    assert "no cell defines a function relu_backward" in refused(capsys, "check", "relu_backward")
+    notebook.write_text("{")
+    assert "relu_backward.ipynb" in refused(capsys, "check", "relu_backward")
+
+
 def test_watching_checks_what_is_saved(folder: Path) -> None:
     folder.mkdir()
     (folder / "relu_backward.py").write_text(WRONG)

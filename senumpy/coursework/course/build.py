@@ -101,7 +101,7 @@ def _handout(course: Course, found: dict[str, Exercise]) -> dict[str, bytes]:
     for name, exercise in found.items():
         text = student_text(exercise)
         if course.notebooks:
-            text = notebook_of(text, name, _check_command(course, name))
+            text = notebook_of(text, name, f"senumpy exercise check {name} --dir .")
         files[f"{HANDOUT}/{course.file(name)}"] = text.encode()
     return files
 
@@ -115,12 +115,6 @@ def _instructor(course: Course, found: dict[str, Exercise]) -> dict[str, bytes]:
     for name, exercise in found.items():
         files[f"{INSTRUCTOR}/solutions/{name}.py"] = solution_text(exercise).encode()
     return files
-
-
-def _check_command(course: Course, name: str) -> str:
-    if course.notebooks:
-        return f"jupytext --to py {name}.ipynb && senumpy exercise check {name} --dir ."
-    return f"senumpy exercise check {name} --dir ."
 
 
 def _readme(course: Course, found: dict[str, Exercise]) -> str:
@@ -145,7 +139,7 @@ def _readme(course: Course, found: dict[str, Exercise]) -> str:
 
 {_install(course)}
 
-    {_check_command(course, first)}
+    senumpy exercise check {first} --dir .
 
 It runs on your own machine, without a network or an account, in seconds. An exercise needs no other to be
 done: what is missing is the library's. It says for which input your answer is wrong, what was expected, and
