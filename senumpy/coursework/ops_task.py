@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+from collections.abc import Container
 from typing import Any
 
 import numpy as np
@@ -88,10 +89,16 @@ class OpTask:
         found = []
         for number, (expectation, note) in enumerate(zip(self._expectations(round_), notes, strict=False)):
             record = Record(expectation.call, expectation.dtype)
+            results, misshapen = (
+                _of(arrays, f"{number}/", expectation),
+                _of(arrays, f"{number}?", expectation),
+            )
             answer = Answer(
-                {**_of(arrays, f"{number}/"), **dict.fromkeys(note.absent)}, _of(arrays, f"{number}?"),
+                {n: a for n, a in results.items() if a.shape == shapes[n]}
+                | {name: None for name in note.absent if name in expectation.want},
+                {n: a for n, a in misshapen.items() if a.shape != shapes[n]},
                 list(note.conduct),
-            )  # fmt: skip
+            )
             self._want_all(answer, expectation)
             record.answer = answer
             record.finish()
@@ -212,8 +219,14 @@ def _where(wrong: set[str], every: list[str]) -> str:
     return f"{word} in the calls [{'], ['.join(fewer)}]." if 0 < len(fewer) <= FEW and all(fewer) else ""
 
 
-def _of(arrays: dict[str, Any], prefix: str) -> dict[str, Any]:
-    return {name[len(prefix) :]: value for name, value in arrays.items() if name.startswith(prefix)}
+def _of(arrays: dict[str, Any], prefix: str, asked: Container[str]) -> dict[str, Any]:
+    """Return the arrays of one call that are real numbers and answer to something that was asked."""
+    found = {name[len(prefix) :]: value for name, value in arrays.items() if name.startswith(prefix)}
+    return {
+        name: value
+        for name, value in found.items()
+        if name in asked and value.dtype.kind in "fiu" and value.size
+    }
 
 
 def _numbers_wrong(outcome: Outcome) -> bool:

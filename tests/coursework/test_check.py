@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
@@ -192,6 +194,35 @@ def test_a_reply_that_the_file_wrote_itself_gains_nothing(checker: Checker, name
     assert not verdict.ok
     assert verdict.points == 0
     assert "\x1b" not in verdict.feedback
+    assert "\n" not in verdict.line
+
+
+@pytest.mark.parametrize("name", ["relu_backward", "batchnorm2d_forward", "sgd_update"])
+@pytest.mark.parametrize("prefix", ["0/", "0?"])
+@pytest.mark.parametrize(
+    ("dtype", "shape", "number"),
+    [
+        ("<f8", [7], "inf"),
+        ("<f8", [], "nan"),
+        ("<c16", [2, 3], "nan"),
+        ("<i8", [0, 3], "0"),
+        ("|b1", [1], "0"),
+    ],
+)
+def test_arrays_that_the_file_made_up_are_judged_like_others(
+    checker: Checker, name: str, prefix: str, dtype: str, shape: list[int], number: str
+) -> None:
+    (target,) = exercises()[name].targets
+    entries = [[f"{prefix}{result}", dtype, shape] for result in ("y", "dx", "no such", "value")]
+    notes = ",".join([SILENT] * checker._task(exercises()[name]).count())
+    head = f'{{"status":"done","message":"","notes":[{notes}],"arrays":{json.dumps(entries)}}}'
+    text = WRITES.format(target=target, head=head).replace(
+        "os.write(3, len(text)",
+        f"import numpy as np\nblock = np.full({shape}, float('{number}')).astype('{dtype}')\n"
+        "text0 = text\ntext += block.tobytes() * 4\nos.write(3, len(text0)",
+    )  # fmt: skip
+    verdict = checker.check(name, text.encode(), label="a.py")
+    assert not verdict.ok
     assert "\n" not in verdict.line
 
 
