@@ -89,10 +89,8 @@ class OpTask:
         found = []
         for number, (expectation, note) in enumerate(zip(self._expectations(round_), notes, strict=False)):
             record = Record(expectation.call, expectation.dtype)
-            results, misshapen = (
-                _of(arrays, f"{number}/", expectation),
-                _of(arrays, f"{number}?", expectation),
-            )
+            shapes = {n: want.shape for n, want in expectation.want.items() if want is not None}
+            results, misshapen = _of(arrays, f"{number}/", shapes), _of(arrays, f"{number}?", shapes)
             answer = Answer(
                 {n: a for n, a in results.items() if a.shape == shapes[n]}
                 | {name: None for name in note.absent if name in expectation.want},
