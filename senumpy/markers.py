@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 _BEGIN = re.compile(r"^\s*# exercise (?P<name>\w+)(?P<text>:.*)?$")
@@ -91,12 +90,8 @@ def marked_functions(text: str) -> list[str]:
 
 
 def without_markers(text: str) -> str:
-    """Return source text without the lines that are markers."""
-    return "\n".join(_plain_lines(text)) + ("\n" if text.endswith("\n") else "")
-
-
-def _plain_lines(text: str) -> Iterator[str]:
+    """Return source text without the lines that are markers, and without the blank ones around them."""
     marks = {line for block in blocks(text) for line in (*range(block.start, block.first), block.end)}
-    for number, line in enumerate(text.splitlines()):
-        if number not in marks:
-            yield line
+    kept = [line for number, line in enumerate(text.splitlines()) if number not in marks]
+    plain = re.sub(r"\n{4,}", "\n\n\n", "\n".join(kept)).rstrip("\n")
+    return plain + ("\n" if text.endswith("\n") else "")

@@ -31,11 +31,6 @@ class Sandbox:
         Where scratch folders are made: the system's folder for temporary files where not given.
     workers : int
         How many runs may go on at once, asked for by as many threads.
-
-    Examples
-    --------
-    >>> with Sandbox(Limits(seconds=2)) as sandbox:  # doctest: +SKIP
-    ...     reply = sandbox.run("package.module:function", {"text": "..."})
     """
 
     def __init__(
