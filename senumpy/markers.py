@@ -78,9 +78,9 @@ def blocks(text: str) -> list[Block]:
     return found
 
 
-def marked_functions(text: str) -> list[str]:
-    """Return the functions at a source's top level that hold a part of an exercise, or are one."""
-    parts = blocks(text)
+def marked_functions(text: str, besides: str = "") -> list[str]:
+    """Return the top-level functions that are, or hold, a part of an exercise other than `besides`."""
+    parts = [part for part in blocks(text) if part.name != besides]
     return [
         node.name
         for node in ast.parse(text).body

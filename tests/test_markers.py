@@ -36,6 +36,8 @@ def test_a_first_comment_of_the_solution_is_no_continuation_of_a_marker() -> Non
 
 def test_functions_with_a_part_of_an_exercise() -> None:
     assert marked_functions(TEXT + "\n\ndef h(x):\n    return x\n") == ["f", "g"]
+    other = TEXT.replace("# exercise f\n", "# exercise g\n")
+    assert marked_functions(other, besides="f") == ["g"]
 
 
 def test_without_markers_all_else_stays() -> None:

@@ -168,9 +168,8 @@ class OpTask:
 
     def _fault(self, outcome: Outcome, known: bool) -> Fault:
         """Return what is wrong with one call: what was asked, and what came."""
-        wrong = {
-            j.result for j in outcome.judgements if j.level in LEVELS[2:]
-        }  # these have lines of their own
+        # Wrong numbers have lines of their own.
+        wrong = {j.result for j in outcome.judgements if j.level in LEVELS[2:]}
         lines = [
             f"raised {c.message}" if c.kind == "raised" else c.message
             for c in outcome.conduct

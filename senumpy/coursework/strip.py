@@ -16,7 +16,7 @@ from collections.abc import Iterator
 
 from senumpy.coursework.catalogue import PACKAGE
 from senumpy.coursework.exercise import LEVELS, Exercise
-from senumpy.markers import Block, blocks, without_markers
+from senumpy.markers import Block, blocks, marked_functions, without_markers
 from senumpy.verify.cases import op_spec
 
 NOT_BEGUN = "your code goes here"
@@ -78,7 +78,8 @@ def _in_place_of(block: Block, lines: list[str], exercise: Exercise) -> list[str
 
 def _assemble(exercise: Exercise, text: str, task: str) -> str:
     tree = ast.parse(text)
-    others = _of_other_exercises(exercise)
+    marked = marked_functions(exercise.source.read_text(encoding="utf-8"), besides=exercise.name)
+    others = set(marked) - set(exercise.targets)  # they are, or hold, the solution of another exercise
     parts = {name: node for name, node in _definitions(tree).items() if name not in others}
     needed = _reachable(parts, (*exercise.targets, *exercise.given))
     body = [node for node in tree.body if any(parts.get(name) is node for name in needed)]
@@ -96,10 +97,8 @@ def _assemble(exercise: Exercise, text: str, task: str) -> str:
     chunks += list(_import_lines(sorted(imports), plain))
     previous: ast.stmt | None = None
     for node in body:
-        tight = isinstance(node, ast.Assign | ast.AnnAssign) and isinstance(
-            previous, ast.Assign | ast.AnnAssign
-        )
-        chunks.append(("" if tight else "\n") + (_segment(text, node)))
+        tight = isinstance(node, _ASSIGNMENTS) and isinstance(previous, _ASSIGNMENTS)
+        chunks.append(("" if tight else "\n") + _segment(text, node))
         previous = node
     return "\n\n".join(chunks).replace("\n\n\n\n", "\n\n\n") + "\n"
 
@@ -128,19 +127,6 @@ def _import_lines(names: list[tuple[str, str]], plain: set[str]) -> Iterator[str
     for block in (standard, ["import numpy as np"], ours):
         if block:
             yield "\n".join(block)
-
-
-def _of_other_exercises(exercise: Exercise) -> set[str]:
-    """Return the definitions of the source that are, or hold, the solution of another exercise."""
-    text = exercise.source.read_text(encoding="utf-8")
-    others = [block for block in blocks(text) if block.name != exercise.name]
-    return {
-        node.name
-        for node in ast.parse(text).body
-        if isinstance(node, ast.FunctionDef | ast.ClassDef)
-        and node.name not in exercise.targets
-        and any(node.lineno <= block.end and block.start < (node.end_lineno or 0) for block in others)
-    }
 
 
 def _contract(exercise: Exercise) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from senumpy.coursework.catalogue import exercise_named, exercises
 from senumpy.coursework.check import Checker
+from senumpy.coursework.exercise import Exercise
 from senumpy.coursework.sandbox import Sandbox
 from senumpy.coursework.verdict import Verdict
 from senumpy.coursework.workspace import Workspace
@@ -44,23 +45,23 @@ def _verdicts(workspace: Workspace, chosen: set[str]) -> Iterator[Verdict]:
     with Sandbox() as sandbox:
         checker = Checker(chosen, sandbox=sandbox)
 
-        def verdict(name: str) -> Verdict:
-            exercise = exercise_named(name)
-            data = workspace.read(exercise)
-            found = checker.check(name, data, label=str(workspace.path(exercise)))
+        seen: dict[str, bytes] = {}
+
+        def verdict(exercise: Exercise) -> Verdict | None:
+            """Check a file; None where it can't be read just now, or is the same as before."""
+            try:
+                data = workspace.read(exercise)
+            except InputError:
+                return None  # half saved, or gone again: the next change comes
+            if data == seen.get(exercise.name):
+                return None  # editors write a file several times
+            seen[exercise.name] = data
+            found = checker.check(exercise.name, data, label=str(workspace.path(exercise)))
             workspace.remember(exercise, data, found)
             return found
 
-        seen: dict[str, bytes] = {}
-        for exercise in workspace.begun():
-            if exercise.name in chosen:
-                seen[exercise.name] = workspace.read(exercise)
-                yield verdict(exercise.name)
+        first = [exercise for exercise in workspace.begun() if exercise.name in chosen]
+        yield from filter(None, map(verdict, first))
         for changes in watchfiles.watch(workspace.folder, raise_interrupt=False, recursive=False):
             saved = {Path(path).stem for _, path in changes if path.endswith((".py", ".ipynb"))}
-            for name in sorted(saved & chosen):
-                exercise = exercise_named(name)
-                # Editors write a file several times; what is the same again needs no second verdict.
-                if workspace.path(exercise).is_file() and workspace.read(exercise) != seen.get(name):
-                    seen[name] = workspace.read(exercise)
-                    yield verdict(name)
+            yield from filter(None, map(verdict, map(exercise_named, sorted(saved & chosen))))
