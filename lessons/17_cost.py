@@ -16,8 +16,6 @@
 # Reading time: 14 minutes.
 
 # %%
-import statistics
-import time
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -28,7 +26,7 @@ from senumpy import ops
 from senumpy.analysis import complexity
 from senumpy.engines import engine_names
 from senumpy.layers import SEConfig
-from senumpy.lessons import style
+from senumpy.lessons import in_turns, show, style
 
 style()
 _ = threadpool_limits(1)  # one core for everybody: times can be compared
@@ -134,19 +132,8 @@ plt.show()
 # how fast it copies (a large array). Times are **medians** of several runs, which one disturbed run doesn't
 # move, and contenders take **turns**, so that a slow minute of the machine hits all of them alike.
 
-
 # %%
-def in_turns(contenders, repeats=7):
-    """Run each contender once for warming up and then `repeats` times in turns; return medians in seconds."""
-    times = {name: [] for name in contenders}
-    for k in range(repeats + 1):
-        for name, run in contenders.items():
-            start = time.perf_counter()
-            run()
-            times[name] += [time.perf_counter() - start] if k else []
-    return {name: statistics.median(some) for name, some in times.items()}
-
-
+show(in_turns)
 rng = np.random.default_rng(17)
 N, C, H = 4, 256, 56  # four images, of the largest activation that SE meets in SE-ResNet-50
 

@@ -16,8 +16,6 @@
 # Reading time: 14 minutes.
 
 # %%
-import statistics
-import time
 from fractions import Fraction
 
 import matplotlib.pyplot as plt
@@ -28,7 +26,7 @@ import senumpy
 from senumpy import ops
 from senumpy.bench.limits import measure_limits
 from senumpy.engines import engine_names
-from senumpy.lessons import show, style
+from senumpy.lessons import in_turns, show, style
 from senumpy.ops import winograd
 from senumpy.verify import check_gradients
 
@@ -312,19 +310,7 @@ plt.show()
 # engine adds what NumPy cannot express: sums held in registers over all nine taps, and Winograd's transforms
 # of a block of tiles made, multiplied and transformed back while they are in the cache.
 
-
 # %% tags=["hide-input"]
-def in_turns(contenders, repeats=7):
-    """Return median seconds of each contender; runs take turns, the first is for warming up."""
-    times = {name: [] for name in contenders}
-    for k in range(repeats + 1):
-        for name, run in contenders.items():
-            start = time.perf_counter()
-            run()
-            times[name] += [time.perf_counter() - start] if k else []
-    return {name: statistics.median(some) for name, some in times.items()}
-
-
 x_last, tiny = channels_last(x), (x[:1, :8, :8, :8], w[:8, :8])
 loops = senumpy.engine("naive")
 rate = {"loops": 2 * 8 * 8 * 8 * 8 * 9 / in_turns({0: lambda: loops.conv2d_forward(*tiny, padding=1)}, 2)[0]}

@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from senumpy.lessons.display import show, style
+from senumpy.lessons.timing import in_turns
 
-__all__ = ["show", "style"]
+__all__ = ["in_turns", "show", "style"]
